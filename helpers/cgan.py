@@ -1,0 +1,173 @@
+"""Conditional GAN of linear layers (Mirza & Osindero 2014, arXiv:1411.1784)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.data import to_signed
+from helpers.engine import (
+    adam,
+    batches,
+    finite_means,
+    from_signed,
+    grad_norm,
+    rng,
+    seeded,
+    uniform,
+)
+
+
+class Generator(nn.Module):
+    """z (N, latent_dim), labels (N,) int64 -> images (N, 784) in (-1, 1)."""
+
+    def __init__(self, latent_dim, hidden_dims, num_classes):
+        super().__init__()
+        self.latent_dim, self.num_classes = latent_dim, num_classes
+        layers, width = [], latent_dim + num_classes
+        for hidden in hidden_dims:
+            layers += [nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 784), nn.Tanh())
+
+    def forward(self, z, labels):
+        return self.layers(torch.cat([z, one_hot(labels, self.num_classes)], 1))
+
+
+class Discriminator(nn.Module):
+    """images (N, 784), labels (N,) int64 -> logits (N,): log-odds that the pair is real."""
+
+    def __init__(self, hidden_dims, num_classes, dropout=0.4):
+        super().__init__()
+        self.num_classes = num_classes
+        widths = [784, *hidden_dims]
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(a + num_classes, b), nn.LeakyReLU(0.2), nn.Dropout(dropout))
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.last = nn.Linear(widths[-1] + num_classes, 1)
+
+    def forward(self, images, labels):
+        y, h = one_hot(labels, self.num_classes), images
+        for layer in self.hidden:
+            h = layer(torch.cat([h, y], 1))  # the label again at every layer
+        return self.last(torch.cat([h, y], 1)).squeeze(1)
+
+
+def one_hot(labels, num_classes):
+    return F.one_hot(labels, num_classes).float()
+
+
+class Record(NamedTuple):
+    """One epoch: means over its steps, and the sampled grid at its end."""
+
+    epoch: int
+    loss_d: float
+    loss_g: float
+    d_real: float  # mean D(x|y) on real images, a probability
+    d_fake: float  # mean D(G(z|y)|y)
+    grad_d: float  # Euclidean norm of the gradient
+    grad_g: float
+    images: (
+        torch.Tensor
+    )  # (num_classes, 10, 28, 28) uint8: a row per label, the same z down a column
+
+
+def build(config, num_classes, device):
+    """Fresh networks and their optimizers: generator, discriminator, opt_g, opt_d."""
+    with seeded(config.seed, "cgan"):
+        generator = Generator(config.latent_dim, config.hidden_dims, num_classes)
+        discriminator = Discriminator(config.hidden_dims[::-1], num_classes)
+    nets = [net.to(device) for net in (generator, discriminator)]
+    return *nets, *(adam(net.parameters(), config, device) for net in nets)
+
+
+def train_d_step(generator, discriminator, opt_d, real, labels, z, fake_labels):
+    """One discriminator step on real (N, 784), their labels, and generated pairs; returns (4,).
+
+    Mirza & Osindero 2014, eq. 2. Real and generated pairs go through D as one batch of 2N: it has
+    no BatchNorm, so the result is the same as in two, and one large product is faster.
+    """
+    with torch.no_grad():
+        fake = generator(z, fake_labels)
+    logits = discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
+    on_real, on_fake = logits.chunk(2)
+    loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+    opt_d.zero_grad(set_to_none=True)
+    loss_d.backward()
+    opt_d.step()
+    d_real, d_fake = on_real.sigmoid().mean(), on_fake.sigmoid().mean()
+    return torch.stack([loss_d, d_real, d_fake, grad_norm(discriminator.parameters())]).detach()
+
+
+def train_g_step(generator, discriminator, opt_g, z, fake_labels):
+    """One non-saturating generator step: maximize log D(G(z|y)|y); returns (2,)."""
+    loss_g = F.softplus(-discriminator(generator(z, fake_labels), fake_labels)).mean()
+    opt_g.zero_grad(set_to_none=True)
+    loss_g.backward(inputs=list(generator.parameters()))
+    opt_g.step()
+    return torch.stack([loss_g, grad_norm(generator.parameters())]).detach()
+
+
+def train_cgan(config, generator, discriminator, opt_g, opt_d, images, labels, start=0):
+    """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
+
+    images: (N, 28, 28) uint8, labels: (N,) int64, both on the device of the networks. An epoch
+    shows the discriminator every image once and takes a generator step after every
+    config.num_d_steps of its batches.
+    """
+    device, flat, classes = images.device, images.flatten(1), generator.num_classes
+    shape = (config.batch_size, config.latent_dim)
+    for epoch in range(start + 1, config.epochs + 1):
+        order = batches(len(flat), config.batch_size, rng(config.seed, "order", epoch)).to(device)
+        noise_rng = rng(config.seed, "noise", epoch)
+
+        def draw(noise_rng=noise_rng):
+            y = torch.randint(classes, shape[:1], generator=noise_rng)
+            return uniform(shape, noise_rng).to(device), y.to(device)
+
+        totals_d, totals_g, g_steps = (
+            torch.zeros(4, device=device),
+            torch.zeros(2, device=device),
+            0,
+        )
+        generator.train(), discriminator.train()
+        with seeded(config.seed, "dropout", epoch):
+            for step, index in enumerate(order, start=1):
+                real = to_signed(flat[index])
+                totals_d += train_d_step(
+                    generator, discriminator, opt_d, real, labels[index], *draw()
+                )
+                if step % config.num_d_steps == 0:
+                    totals_g += train_g_step(generator, discriminator, opt_g, *draw())
+                    g_steps += 1
+        loss_d, d_real, d_fake, grad_d = finite_means(totals_d, len(order), epoch)
+        loss_g, grad_g = finite_means(totals_g, g_steps, epoch)
+        grid = generate_grid(generator, rng(config.seed, "fixed noise"))
+        yield Record(epoch, loss_d, loss_g, d_real, d_fake, grad_d, grad_g, grid)
+
+
+@torch.no_grad()
+def sample(generator, labels, rng, chunk=10_000):
+    """One fresh image for each label (N,) int64: (N, 28, 28) uint8."""
+    return generate(generator, uniform((len(labels), generator.latent_dim), rng), labels, chunk)
+
+
+@torch.no_grad()
+def generate(generator, z, labels, chunk=10_000):
+    """The images of z (N, latent_dim) and labels (N,), BatchNorm with its running statistics."""
+    was_training, device = generator.training, next(generator.parameters()).device
+    generator.eval()
+    parts = zip(z.split(chunk), labels.split(chunk), strict=True)
+    images = [from_signed(generator(a.to(device), b.to(device))).cpu() for a, b in parts]
+    generator.train(was_training)
+    return torch.cat(images).view(-1, 28, 28)
+
+
+def generate_grid(generator, rng, columns=10):
+    """A row per label, the same noise down each column: (num_classes, columns, 28, 28) uint8."""
+    classes = generator.num_classes
+    z = uniform((columns, generator.latent_dim), rng).repeat(classes, 1)
+    labels = torch.arange(classes).repeat_interleave(columns)
+    return generate(generator, z, labels).view(classes, columns, 28, 28)

@@ -1,0 +1,147 @@
+"""What the three training loops share: device, threads, random numbers, batches, CUDA graphs."""
+
+import hashlib
+import math
+import os
+from contextlib import contextmanager
+
+import torch
+
+
+def pick_device(name="auto"):
+    """The torch.device for "auto" | "cpu" | "cuda" | "mps"; ValueError if it is not there."""
+    has = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = "cuda" if has["cuda"] else "cpu"  # mps has no deterministic mode: only on request
+    if name not in has:
+        raise ValueError(f"device must be one of auto, cpu, cuda, mps, got {name!r}")
+    if not has[name]:
+        there = ", ".join(kind for kind, present in has.items() if present)
+        raise ValueError(f"device {name!r} is not available here; available: {there}")
+    return torch.device(name)
+
+
+def set_up(device, threads=0):
+    """Make torch repeat itself bit for bit, with `threads` CPU threads (0: one per core).
+
+    Call once, before the first computation; the same thread count gives the same bytes.
+    """
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # asked for by deterministic cuBLAS
+    torch.use_deterministic_algorithms(device.type != "mps")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+    torch.backends.cudnn.benchmark = False  # the fastest algorithm may differ from run to run
+    torch.set_num_threads(min(threads or cores(), cores()))
+
+
+def cores():
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_device(device):
+    """One line for the reader, such as "cpu, 2 threads"."""
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def derive(seed, *purpose):
+    """A 63-bit seed for one purpose: distinct purposes give independent streams."""
+    digest = hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def rng(seed, *purpose):
+    """A CPU generator for one purpose, e.g. rng(0, "noise", epoch).
+
+    Every stream is a function of (seed, purpose), so a resumed run needs no generator's state.
+    All draws happen on the CPU and are then moved: a GPU sees the same numbers.
+    """
+    return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed, *purpose):
+    """Within the block, torch's global generators are seeded; afterwards they are as before.
+
+    For what draws from them and takes no generator: initialization of layers, and dropout.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, *purpose))
+        yield
+
+
+def uniform(shape, rng):
+    """Noise ~ U(-1, 1) of the given shape, float32 on the CPU."""
+    return torch.rand(shape, generator=rng).mul_(2).sub_(1)
+
+
+def batches(n, batch_size, rng):
+    """The shuffled indices of one epoch: (n // batch_size, batch_size) int64.
+
+    The rest of the division is left out, other images each epoch, so every batch has one size.
+    """
+    if batch_size > n:
+        raise ValueError(f"batch_size must be at most the {n} training images, got {batch_size}")
+    steps = n // batch_size
+    return torch.randperm(n, generator=rng)[: steps * batch_size].view(steps, batch_size)
+
+
+def finite_means(totals, steps, epoch):
+    """Means over an epoch's steps, from sums kept on the device; one transfer an epoch.
+
+    Raises ValueError if a sum is not finite. A NaN reaches the weights and stays in every later
+    sum, so looking once, before the epoch is saved, is enough and costs no step a wait.
+    """
+    means = [total / steps for total in totals.tolist()]
+    if not all(math.isfinite(mean) for mean in means):
+        raise ValueError(
+            f"epoch {epoch}: a loss is not finite ({means}); the last checkpoint is still good; "
+            "try a smaller learning_rate"
+        )
+    return means
+
+
+def grad_norm(parameters):
+    """The Euclidean norm of all gradients together, a scalar tensor."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters])
+
+
+def adam(parameters, config, device):
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980), fused into one kernel for all parameters."""
+    betas = (getattr(config, "beta1", 0.9), getattr(config, "beta2", 0.999))
+    return torch.optim.Adam(
+        parameters,
+        lr=config.learning_rate,
+        betas=betas,
+        fused=device.type in ("cpu", "cuda"),
+        capturable=device.type == "cuda",  # step counts on the GPU, as a CUDA graph needs
+    )
+
+
+def memory_format(device):
+    """How convolutions like their images laid out: channels last, on CPUs and GPUs alike."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def from_unit(x):
+    """Gray levels of images in [0, 1]: uint8, rounded."""
+    return x.mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_signed(x):
+    """Gray levels of images in [-1, 1]: uint8, rounded."""
+    return from_unit((x + 1) / 2)
+
+
+def count_parameters(module):
+    """Trainable numbers in a network."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,175 @@
+"""DCGAN for 28x28 images, without resizing (Radford et al. 2016, arXiv:1511.06434)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.data import to_signed
+from helpers.engine import (
+    adam,
+    batches,
+    finite_means,
+    from_signed,
+    grad_norm,
+    memory_format,
+    rng,
+    seeded,
+    uniform,
+)
+
+
+class Generator(nn.Sequential):
+    """z (N, latent_dim) -> images (N, 1, 28, 28) in (-1, 1)."""
+
+    def __init__(self, latent_dim=200, base_channels=64):
+        c = base_channels
+        super().__init__(
+            nn.Unflatten(1, (latent_dim, 1, 1)),
+            nn.ConvTranspose2d(latent_dim, 4 * c, 4, 1, 0, bias=False),  # 1x1 -> 4x4
+            nn.BatchNorm2d(4 * c),
+            nn.ReLU(),
+            nn.ConvTranspose2d(4 * c, 2 * c, 3, 2, 1, bias=False),  # 4x4 -> 7x7
+            nn.BatchNorm2d(2 * c),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * c, c, 4, 2, 1, bias=False),  # 7x7 -> 14x14
+            nn.BatchNorm2d(c),
+            nn.ReLU(),
+            nn.ConvTranspose2d(c, 1, 4, 2, 1),  # 14x14 -> 28x28
+            nn.Tanh(),
+        )
+
+
+class Discriminator(nn.Sequential):
+    """images (N, 1, 28, 28) -> logits (N,): log-odds that an image is real."""
+
+    def __init__(self, base_channels=64):
+        c = base_channels
+        super().__init__(
+            nn.Conv2d(1, c, 4, 2, 1),  # 28x28 -> 14x14; no BatchNorm on the input, as in the paper
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False),  # 14x14 -> 7x7
+            nn.BatchNorm2d(2 * c),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * c, 4 * c, 3, 2, 1, bias=False),  # 7x7 -> 4x4
+            nn.BatchNorm2d(4 * c),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * c, 1, 4, 1, 0),  # 4x4 -> 1x1
+            nn.Flatten(0),
+        )
+
+
+class Record(NamedTuple):
+    """One epoch: means over its steps, and the fixed noise vectors' images at its end."""
+
+    epoch: int
+    loss_d: float
+    loss_g: float
+    d_real: float  # mean D(x) on real images, a probability
+    d_fake: float  # mean D(G(z))
+    grad_d: float  # Euclidean norm of the gradient
+    grad_g: float
+    images: torch.Tensor  # (16, 28, 28) uint8
+
+
+def build(config, device):
+    """Fresh networks and their optimizers: generator, discriminator, opt_g, opt_d."""
+    with seeded(config.seed, "gan"):
+        generator = Generator(config.latent_dim, config.base_channels).apply(initialize)
+        discriminator = Discriminator(config.base_channels).apply(initialize)
+    nets = [
+        net.to(device, memory_format=memory_format(device)) for net in (generator, discriminator)
+    ]
+    return *nets, *(adam(net.parameters(), config, device) for net in nets)
+
+
+def initialize(layer):
+    """Weights ~ N(0, 0.02); BatchNorm scales ~ N(1, 0.02); biases 0. Radford et al., section 4."""
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, 0.02)
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def train_step(generator, discriminator, opt_g, opt_d, real, z):
+    """One step of both networks on real (N, 1, 28, 28) and z (N, latent_dim); returns sums (6,).
+
+    Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1 with one discriminator step and the
+    non-saturating generator loss; softplus(-a) = -log sigmoid(a).
+    """
+    # (1) D: maximize log D(x) + log(1 - D(G(z)))
+    fake = generator(z)
+    on_real, on_fake = discriminator(real), discriminator(fake.detach())
+    loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+    opt_d.zero_grad(set_to_none=True)
+    loss_d.backward()
+    opt_d.step()
+
+    # (2) G: maximize log D(G(z))
+    loss_g = F.softplus(-discriminator(fake)).mean()
+    opt_g.zero_grad(set_to_none=True)
+    loss_g.backward(inputs=list(generator.parameters()))  # D's own gradients are not wanted here
+    opt_g.step()
+
+    d_real, d_fake = on_real.sigmoid().mean(), on_fake.sigmoid().mean()
+    norms = grad_norm(discriminator.parameters()), grad_norm(generator.parameters())
+    return torch.stack([loss_d, loss_g, d_real, d_fake, *norms]).detach()
+
+
+def train_gan(config, generator, discriminator, opt_g, opt_d, images, start=0):
+    """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
+
+    images: (N, 28, 28) uint8 on the device of the networks.
+    """
+    device = images.device
+    fixed = fixed_noise(config)
+    for epoch in range(start + 1, config.epochs + 1):
+        order = batches(len(images), config.batch_size, rng(config.seed, "order", epoch)).to(
+            device
+        )
+        noise_rng = rng(config.seed, "noise", epoch)
+        totals = torch.zeros(6, device=device)
+        generator.train(), discriminator.train()
+        for index in order:
+            real = to_signed(images[index]).unsqueeze(1)
+            z = uniform((config.batch_size, config.latent_dim), noise_rng).to(device)
+            totals += train_step(generator, discriminator, opt_g, opt_d, real, z)
+        means = finite_means(totals, len(order), epoch)
+        yield Record(epoch, *means, generate(generator, fixed))
+
+
+def fixed_noise(config, n=16):
+    """The noise vectors whose images are kept after every epoch: (n, latent_dim) ~ U(-1, 1)."""
+    return uniform((n, config.latent_dim), rng(config.seed, "fixed noise"))
+
+
+@torch.no_grad()
+def generate(generator, z, chunk=1000):
+    """The images of z (N, latent_dim), BatchNorm with its running statistics: (N, 28, 28) uint8.
+
+    With batch statistics instead, an image would depend on which others it is drawn beside.
+    """
+    was_training = generator.training
+    generator.eval()
+    device = next(generator.parameters()).device
+    images = [from_signed(generator(part.to(device))).cpu() for part in z.split(chunk)]
+    generator.train(was_training)
+    return torch.cat(images).squeeze(1)
+
+
+def sample(generator, n, rng):
+    """n fresh images: (n, 28, 28) uint8."""
+    latent_dim = generator[0].unflattened_size[0]
+    return generate(generator, uniform((n, latent_dim), rng))
+
+
+def changes(history):
+    """Mean absolute change of the fixed vectors' images from each epoch to the next.
+
+    In gray levels (0 to 255); one number less than there are records.
+    """
+    frames = [record.images.float() for record in history]
+    return [(b - a).abs().mean().item() for a, b in zip(frames, frames[1:], strict=False)]

@@ -1,0 +1,132 @@
+"""Variational autoencoder of linear layers (Kingma & Welling 2014, arXiv:1312.6114)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from helpers.data import to_unit
+from helpers.engine import adam, batches, finite_means, rng, seeded
+
+
+class VAE(nn.Module):
+    """x (N, 784) -> mu, logvar (N, latent_dim);  z (N, latent_dim) -> x_hat (N, 784) in (0, 1)."""
+
+    def __init__(self, hidden_dim=64, latent_dim=16):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(784, hidden_dim), nn.ReLU())
+        self.mu = nn.Linear(hidden_dim, latent_dim)
+        self.logvar = nn.Linear(hidden_dim, latent_dim)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, 784),
+            nn.Sigmoid(),
+        )
+
+    def encode(self, x):
+        h = self.encoder(x)
+        return self.mu(h), self.logvar(h)
+
+    def decode(self, z):
+        return self.decoder(z)
+
+
+class Record(NamedTuple):
+    """One epoch, in nats per image: means over its training steps and over the test set."""
+
+    epoch: int
+    recon: float
+    kl: float
+    test_recon: float
+    test_kl: float
+
+
+def build(config, device):
+    """A fresh network and its optimizer."""
+    with seeded(config.seed, "vae"):
+        model = VAE(config.hidden_dim, config.latent_dim).to(device)
+    return model, adam(model.parameters(), config, device)
+
+
+def elbo_terms(model, x, noise):
+    """The two terms of the negative evidence lower bound, each (N,), in nats per image.
+
+    x: (N, 784) in [0, 1].  noise: (N, latent_dim) ~ N(0, I).
+    recon: squared error summed over pixels, which is -log p(x|z) up to a constant for
+    p(x|z) = N(x_hat, I/2).  kl: KL(q(z|x) || N(0, I)), summed over latents.
+    Kingma & Welling 2014, eq. 10 and appendix B.
+    """
+    mu, logvar = model.encode(x)
+    z = mu + (0.5 * logvar).exp() * noise
+    x_hat = model.decode(z)
+    recon = (x - x_hat).square().sum(1)
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+    return recon, kl
+
+
+def train_step(model, optimizer, x, noise, beta):
+    """One step of Adam on recon + beta * kl; returns both means, (2,)."""
+    recon, kl = (term.mean() for term in elbo_terms(model, x, noise))
+    optimizer.zero_grad(set_to_none=True)
+    (recon + beta * kl).backward()
+    optimizer.step()
+    return torch.stack([recon, kl]).detach()
+
+
+def train_vae(config, model, optimizer, images, test_images, start=0):
+    """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
+
+    images, test_images: (N, 28, 28) uint8 on the device of the model.
+    """
+    device = images.device
+    flat, test_flat = images.flatten(1), test_images.flatten(1)
+    for epoch in range(start + 1, config.epochs + 1):
+        order = batches(len(flat), config.batch_size, rng(config.seed, "order", epoch)).to(device)
+        noise = torch.randn(
+            (*order.shape, config.latent_dim), generator=rng(config.seed, "noise", epoch)
+        ).to(device)
+        totals = torch.zeros(2, device=device)
+        model.train()
+        for index, step_noise in zip(order, noise, strict=True):
+            x = to_unit(flat[index])
+            totals += train_step(model, optimizer, x, step_noise, config.beta)
+        recon, kl = finite_means(totals, len(order), epoch)
+        yield Record(epoch, recon, kl, *evaluate(model, test_flat, config.seed))
+
+
+@torch.no_grad()
+def evaluate(model, flat, seed, chunk=10_000):
+    """Mean recon and kl over the images (N, 784) uint8, one z per image, in nats per image."""
+    model.eval()
+    noise_rng = rng(seed, "test noise")
+    totals = torch.zeros(2, dtype=torch.float64)
+    for part in flat.split(chunk):
+        shape = (len(part), model.mu.out_features)
+        noise = torch.randn(shape, generator=noise_rng).to(part.device)
+        terms = elbo_terms(model, to_unit(part), noise)
+        totals += torch.stack([term.sum(dtype=torch.float64) for term in terms]).cpu()
+    return (totals / len(flat)).tolist()
+
+
+@torch.no_grad()
+def kl_per_latent(model, flat):
+    """KL(q(z_j|x) || N(0, 1)) averaged over the images (N, 784) uint8: (latent_dim,), in nats."""
+    mu, logvar = model.encode(to_unit(flat))
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(0)
+
+
+@torch.no_grad()
+def sample(model, n, rng):
+    """n images decoded from z ~ N(0, I): (n, 28, 28) float32 in [0, 1], on the CPU."""
+    device = model.mu.weight.device
+    z = torch.randn((n, model.mu.out_features), generator=rng).to(device)
+    return model.decode(z).view(n, 28, 28).cpu()
+
+
+@torch.no_grad()
+def interpolate(model, x_a, x_b, steps):
+    """Decoded points on the line between the codes mu of two images (784,): (steps, 28, 28)."""
+    mu, _ = model.encode(torch.stack([x_a, x_b]))
+    weight = torch.linspace(0, 1, steps, device=mu.device)[:, None]
+    return model.decode(torch.lerp(mu[0], mu[1], weight)).view(steps, 28, 28).cpu()
