@@ -13,6 +13,7 @@ from helpers.engine import (
     finite_means,
     from_signed,
     grad_norm,
+    in_blocks,
     rng,
     seeded,
     uniform,
@@ -69,9 +70,7 @@ class Record(NamedTuple):
     d_fake: float  # mean D(G(z|y)|y)
     grad_d: float  # Euclidean norm of the gradient
     grad_g: float
-    images: (
-        torch.Tensor
-    )  # (num_classes, 10, 28, 28) uint8: a row per label, the same z down a column
+    images: torch.Tensor  # (num_classes, 10, 28, 28) uint8: row = label, column = noise vector
 
 
 def build(config, num_classes, device):
@@ -117,35 +116,43 @@ def train_cgan(config, generator, discriminator, opt_g, opt_d, images, labels, s
     shows the discriminator every image once and takes a generator step after every
     config.num_d_steps of its batches.
     """
-    device, flat, classes = images.device, images.flatten(1), generator.num_classes
-    shape = (config.batch_size, config.latent_dim)
     for epoch in range(start + 1, config.epochs + 1):
-        order = batches(len(flat), config.batch_size, rng(config.seed, "order", epoch)).to(device)
-        noise_rng = rng(config.seed, "noise", epoch)
-
-        def draw(noise_rng=noise_rng):
-            y = torch.randint(classes, shape[:1], generator=noise_rng)
-            return uniform(shape, noise_rng).to(device), y.to(device)
-
-        totals_d, totals_g, g_steps = (
-            torch.zeros(4, device=device),
-            torch.zeros(2, device=device),
-            0,
-        )
-        generator.train(), discriminator.train()
         with seeded(config.seed, "dropout", epoch):
-            for step, index in enumerate(order, start=1):
-                real = to_signed(flat[index])
-                totals_d += train_d_step(
-                    generator, discriminator, opt_d, real, labels[index], *draw()
-                )
-                if step % config.num_d_steps == 0:
-                    totals_g += train_g_step(generator, discriminator, opt_g, *draw())
-                    g_steps += 1
-        loss_d, d_real, d_fake, grad_d = finite_means(totals_d, len(order), epoch)
-        loss_g, grad_g = finite_means(totals_g, g_steps, epoch)
+            of_d, of_g = train_epoch(
+                config, generator, discriminator, opt_g, opt_d, images, labels, epoch
+            )
         grid = generate_grid(generator, rng(config.seed, "fixed noise"))
+        loss_d, d_real, d_fake, grad_d = of_d
+        loss_g, grad_g = of_g
         yield Record(epoch, loss_d, loss_g, d_real, d_fake, grad_d, grad_g, grid)
+
+
+def train_epoch(config, generator, discriminator, opt_g, opt_d, images, labels, epoch):
+    """One pass over the images; returns the means of train_d_step and those of train_g_step."""
+    device, flat = images.device, images.flatten(1)
+    order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
+    order = batches(len(flat), config.batch_size, order_rng).to(device)
+    g_steps = len(order) // config.num_d_steps
+    if not g_steps:
+        raise ValueError(
+            f"num_d_steps must be at most the {len(order)} batches of an epoch, "
+            f"got {config.num_d_steps}"
+        )
+
+    def draw(n):
+        """Noise (n, batch_size, latent_dim) and uniform labels (n, batch_size) for n steps."""
+        y = torch.randint(generator.num_classes, (n, config.batch_size), generator=noise_rng)
+        return uniform((n, config.batch_size, config.latent_dim), noise_rng), y
+
+    made_up = in_blocks(draw, len(order) + g_steps, device)
+    totals_d, totals_g = torch.zeros(4, device=device), torch.zeros(2, device=device)
+    generator.train(), discriminator.train()
+    for step, index in enumerate(order, start=1):
+        real, y = to_signed(flat[index]), labels[index]
+        totals_d += train_d_step(generator, discriminator, opt_d, real, y, *next(made_up))
+        if step % config.num_d_steps == 0:
+            totals_g += train_g_step(generator, discriminator, opt_g, *next(made_up))
+    return finite_means(totals_d, len(order), epoch), finite_means(totals_g, g_steps, epoch)
 
 
 @torch.no_grad()

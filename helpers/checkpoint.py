@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -113,7 +114,12 @@ def read(path):
     if path.stat().st_size > 2**31:
         raise ValueError(f"{path}: {path.stat().st_size} bytes, no checkpoint of this project")
     payload = _unsealed(path, path.read_bytes())
-    state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):  # whose text advises to unpickle it all
+        raise ValueError(
+            f"{path}: holds more than numbers and text, so it is not opened"
+        ) from None
     if state.get("format") != FORMAT:
         raise ValueError(f"{path}: format {state.get('format')!r}, this version reads {FORMAT}")
     return state

@@ -50,7 +50,8 @@ def describe_device(device):
     """One line for the reader, such as "cpu, 2 threads"."""
     if device.type == "cuda":
         return f"cuda, {torch.cuda.get_device_name(device)}"
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads > 1)}"
 
 
 def derive(seed, *purpose):
@@ -82,6 +83,19 @@ def seeded(seed, *purpose):
 def uniform(shape, rng):
     """Noise ~ U(-1, 1) of the given shape, float32 on the CPU."""
     return torch.rand(shape, generator=rng).mul_(2).sub_(1)
+
+
+def in_blocks(draw, steps, device, block=64):
+    """The draws for each of `steps` steps, made and moved to the device `block` steps at a time.
+
+    draw(n) returns a tensor, or a tuple of tensors, whose first axis is n steps.
+    """
+    for done in range(0, steps, block):
+        drawn = draw(min(block, steps - done))
+        if isinstance(drawn, torch.Tensor):
+            yield from drawn.to(device)
+        else:
+            yield from zip(*(part.to(device) for part in drawn), strict=True)
 
 
 def batches(n, batch_size, rng):

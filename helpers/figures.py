@@ -69,7 +69,7 @@ def curves(epochs, series, ylabel, references=(), height=2.5):
     for (label, values), color in zip(series.items(), (BLUE, ORANGE, GREEN), strict=False):
         marker = "o" if len(epochs) < 20 else None
         axes.plot(epochs, values, color=color, lw=1.6, marker=marker, ms=3.5)
-        ends.append((values[-1], label, color))
+        ends += [(value, label, color) for value in values[-1:]]
     for value, text in references:
         axes.axhline(value, color=GRAY, lw=0.9, ls=(0, (1, 2)))
         ends.append((value, text, GRAY))
@@ -77,12 +77,12 @@ def curves(epochs, series, ylabel, references=(), height=2.5):
     axes.margins(x=0.02)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0) if low < 0.35 * high else low, high)
-    label_ends(axes, epochs[-1], ends, height)
+    label_ends(axes, ends, height)
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
-def label_ends(axes, x, ends, height):
+def label_ends(axes, ends, height):
     """Write each line's name beside its end, moved apart where two would touch."""
     low, high = axes.get_ylim()
     step = 0.17 / (height - 0.5) * (high - low)  # one line of text, in data units
@@ -113,7 +113,7 @@ def bars(values, labels, ylabel, xlabel="", reference=None, height=2.2):
     axes.tick_params(axis="x", length=0)
     if reference:
         axes.axhline(reference[0], color=ORANGE, lw=1.1, ls=(0, (1, 2)))
-        label_ends(axes, 0, [(reference[0], reference[1], ORANGE)], height)
+        label_ends(axes, [(reference[0], reference[1], ORANGE)], height)
     return figure
 
 
@@ -153,7 +153,7 @@ def finish(axes, xlabel, ylabel):
 
 
 def examples_by_class(images, num_classes, columns=10):
-    """The first images of each class: (num_classes, columns, 28, 28) uint8, white where too few."""
+    """The first images of each class: (num_classes, columns, 28, 28) uint8, padded white."""
     grid = np.full((num_classes, columns, 28, 28), 255, np.uint8)
     for label in range(num_classes):
         found = images.images[images.labels == label][:columns]

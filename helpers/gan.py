@@ -13,6 +13,7 @@ from helpers.engine import (
     finite_means,
     from_signed,
     grad_norm,
+    in_blocks,
     memory_format,
     rng,
     seeded,
@@ -124,21 +125,24 @@ def train_gan(config, generator, discriminator, opt_g, opt_d, images, start=0):
 
     images: (N, 28, 28) uint8 on the device of the networks.
     """
-    device = images.device
     fixed = fixed_noise(config)
     for epoch in range(start + 1, config.epochs + 1):
-        order = batches(len(images), config.batch_size, rng(config.seed, "order", epoch)).to(
-            device
-        )
-        noise_rng = rng(config.seed, "noise", epoch)
-        totals = torch.zeros(6, device=device)
-        generator.train(), discriminator.train()
-        for index in order:
-            real = to_signed(images[index]).unsqueeze(1)
-            z = uniform((config.batch_size, config.latent_dim), noise_rng).to(device)
-            totals += train_step(generator, discriminator, opt_g, opt_d, real, z)
-        means = finite_means(totals, len(order), epoch)
+        means = train_epoch(config, generator, discriminator, opt_g, opt_d, images, epoch)
         yield Record(epoch, *means, generate(generator, fixed))
+
+
+def train_epoch(config, generator, discriminator, opt_g, opt_d, images, epoch):
+    """One pass over the images; returns the six means of train_step over its steps."""
+    order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
+    order = batches(len(images), config.batch_size, order_rng).to(images.device)
+    shape = config.batch_size, config.latent_dim
+    noise = in_blocks(lambda n: uniform((n, *shape), noise_rng), len(order), images.device)
+    totals = torch.zeros(6, device=images.device)
+    generator.train(), discriminator.train()
+    for index, z in zip(order, noise, strict=True):
+        real = to_signed(images[index]).unsqueeze(1)
+        totals += train_step(generator, discriminator, opt_g, opt_d, real, z)
+    return finite_means(totals, len(order), epoch)
 
 
 def fixed_noise(config, n=16):
@@ -173,3 +177,23 @@ def changes(history):
     """
     frames = [record.images.float() for record in history]
     return [(b - a).abs().mean().item() for a, b in zip(frames, frames[1:], strict=False)]
+
+
+def snapshots(wanted, epochs):
+    """The epochs to show for the wanted ones: the same, or as far along a shorter run.
+
+    Three wanted of which the last is beyond `epochs` are scaled down together, so that the first
+    is still the youngest: (16, 22, 34) of 10 epochs gives (5, 6, 10).
+    """
+    if epochs >= wanted[-1]:
+        return tuple(wanted)
+    return tuple(max(1, round(epoch * epochs / wanted[-1])) for epoch in wanted)
+
+
+def spread(epochs, count):
+    """At most `count` epochs from the first to the last, denser at the start."""
+    chosen = []
+    for step in range(min(count, epochs)):
+        even = round(epochs ** (step / max(1, min(count, epochs) - 1)))
+        chosen.append(max(even, chosen[-1] + 1) if chosen else 1)
+    return chosen

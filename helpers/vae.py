@@ -82,10 +82,9 @@ def train_vae(config, model, optimizer, images, test_images, start=0):
     device = images.device
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     for epoch in range(start + 1, config.epochs + 1):
-        order = batches(len(flat), config.batch_size, rng(config.seed, "order", epoch)).to(device)
-        noise = torch.randn(
-            (*order.shape, config.latent_dim), generator=rng(config.seed, "noise", epoch)
-        ).to(device)
+        order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
+        order = batches(len(flat), config.batch_size, order_rng).to(device)
+        noise = torch.randn((*order.shape, config.latent_dim), generator=noise_rng).to(device)
         totals = torch.zeros(2, device=device)
         model.train()
         for index, step_noise in zip(order, noise, strict=True):

@@ -1,0 +1,117 @@
+"""The pictures, by what is drawn rather than by pixels; and what is displayed with them."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from helpers import figures, show
+
+DATA = SimpleNamespace(real=True, name="MNIST")
+
+
+def test_a_grid_holds_each_image_in_its_place():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 28, 28), np.uint8)
+    figure = figures.image_grid(images, row_labels=["a", "$b"], column_labels=["1", "2", "3"])
+    (drawn,) = figure.axes[0].images
+    assert drawn.get_clim() == (0, 255)
+    step = 28 + figures.GAP
+    for (row, column), _ in np.ndenumerate(images[:, :, 0, 0]):
+        y, x = row * step, column * step
+        part = drawn.get_array()[y : y + 28, x : x + 28]
+        assert np.array_equal(part, images[row, column])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a", "$b", "1", "2", "3"]
+    assert not any(text.get_parse_math() for text in figure.axes[0].texts)
+
+
+@pytest.mark.parametrize("rows", [["Ankle boot", "T-shirt/top"], None])
+def test_no_text_leaves_the_figure(rows):
+    images = np.zeros((2, 10, 28, 28), np.uint8)
+    figure = figures.image_grid(images, rows, [f"{k}.00" for k in range(10)])
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def test_curves_draw_every_point_and_name_every_line():
+    series = {"one": [3.0, 2.0, 1.0], "two": [1.0, 1.01, 1.02]}
+    axes = figures.curves([1, 2, 3], series, "nats", [(1.0, "floor")]).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [line.get_ydata().tolist() for line in lines] == list(series.values())
+    assert {text.get_text() for text in axes.texts} == {"one", "two", "floor"}
+    heights = sorted(text.xy[1] for text in axes.texts)
+    assert min(np.diff(heights)) > 0.1  # moved apart, so that all can be read
+
+
+def test_one_epoch_can_be_drawn():
+    figures.curves([1], {"a": [1.0]}, "x").canvas.draw()
+    figures.curves([], {"a": []}, "x").canvas.draw()
+
+
+def test_bars_and_matrix_show_their_values():
+    axes = figures.bars([0.1, 0.3], ["0", "1"], "share", reference=(0.2, "even")).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0.1, 0.3]
+    axes = figures.matrix([[0.991, 0.009], [0.004, 0.996]], ["0", "1"], "drawn", "asked").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["99", "1", "100"]
+
+
+def test_the_same_figure_gives_the_same_bytes_and_they_are_the_file(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append((bundle, k["metadata"])))
+    for _ in range(2):
+        figure = figures.curves([1, 2], {"a": [1, 2]}, "x")
+        show.show_figure(figure, 7, "Caption.", "Alt.", tmp_path, DATA)
+    (first, meta), (second, _) = shown[0], shown[2]
+    assert first["image/png"] == second["image/png"] == (tmp_path / "figure_7.png").read_bytes()
+    digest = hashlib.sha256(first["image/png"]).hexdigest()
+    assert meta["report"]["sha256"] == digest and digest[:12] in first["text/plain"]
+    json.dumps(meta)
+
+
+def test_a_stand_in_is_named_in_every_caption(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append(k["metadata"]["report"]))
+    standin = SimpleNamespace(real=False, name="MNIST")
+    show.show_figure(figures.bars([1], ["a"], "y"), 1, "A.", "B.", tmp_path, standin)
+    show.show_table(["a"], [["1"]], 1, "A.", standin)
+    captions = [report["caption"] for report in shown if "caption" in report]
+    assert captions == ["A. (Stand-in images, not MNIST.)"] * 2
+
+
+def test_a_table_is_escaped_and_kept_as_rows(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append((bundle, k["metadata"])))
+    show.show_table(["<b>", "x"], [["<script>alert(1)</script>", "1"]], 3, "<i>", DATA)
+    bundle, metadata = shown[0]
+    assert "<script>" not in bundle["text/html"] and "<i>" not in bundle["text/html"]
+    assert metadata["report"]["rows"] == [["<script>alert(1)</script>", "1"]]
+    output = nbformat.v4.new_output("display_data", data=bundle, metadata=metadata)
+    nbformat.validate(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+    )
+
+
+def test_layer_rows_name_shapes_and_leave_the_network_alone():
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    rows = show.layer_rows(net, torch.rand(5, 4))
+    assert rows == [("Linear", "3", "15"), ("BatchNorm1d", "3", "6"), ("ReLU", "3", "")]
+    assert net.training and not net[0]._forward_hooks
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_one_of_each_class_and_examples_by_class():
+    labels = np.repeat(np.arange(3), 20)
+    images = np.broadcast_to(labels[:, None, None], (60, 28, 28)).astype(np.uint8)
+    found = SimpleNamespace(images=images, labels=labels)
+    assert labels[figures.one_of_each_class(found, 3, 0)].tolist() == [0, 1, 2]
+    grid = figures.examples_by_class(found, 4, columns=25)
+    assert grid.shape == (4, 25, 28, 28)
+    assert (grid[1, :20] == 1).all() and (grid[1, 20:] == 255).all() and (grid[3] == 255).all()
