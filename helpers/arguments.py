@@ -1,0 +1,204 @@
+"""Parameters of a notebook, read from its `parameters` cell, and values for them, checked.
+
+Everything here happens before a kernel starts; no value is ever run as code.
+Every refusal is a ValueError whose text starts with the file or the parameter's name.
+"""
+
+import ast
+import difflib
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import yaml
+
+KINDS = ("int", "float", "str", "bool", "list[int]")
+
+
+class Parameter(NamedTuple):
+    """One line of a `parameters` cell."""
+
+    kind: str  # one of KINDS
+    default: object
+
+
+def read_notebook(path):
+    """The notebook at `path`, version 4; ValueError if it is none."""
+    if Path(path).suffix != ".ipynb":
+        raise ValueError(f"{path}: not the name of a notebook, it must end in .ipynb")
+    try:
+        notebook = nbformat.reads(Path(path).read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such notebook") from None
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ValueError(f"{path}: not a readable notebook: {reason}") from None
+    return notebook
+
+
+def declared(path):
+    """{name: Parameter} of the one cell tagged `parameters`, in its order.
+
+    Raises ValueError unless there is exactly one such cell and it holds nothing but annotated
+    assignments of plain values, such as `epochs: int = 3  # passes over the data`.
+    """
+    cells = [
+        (cell, set(cell.metadata.get("tags", [])))
+        for cell in read_notebook(path).cells
+        if cell.cell_type == "code"
+    ]
+    if any("injected-parameters" in tags for _, tags in cells):
+        raise ValueError(f"{path}: an executed copy; run the notebook that it was made from")
+    tagged = [cell.source for cell, tags in cells if "parameters" in tags]
+    if len(tagged) != 1:
+        raise ValueError(f"{path}: {len(tagged)} cells are tagged 'parameters', must be one")
+    try:
+        statements = ast.parse(tagged[0]).body
+    except SyntaxError as error:
+        raise ValueError(f"{path}: parameters cell, line {error.lineno}: {error.msg}") from None
+    found = {}
+    for statement in statements:
+        name, parameter = _parameter(path, statement)
+        if name in found:
+            raise ValueError(f"{path}: parameters cell: {name} is there twice")
+        found[name] = parameter
+    return found
+
+
+def given(path, files=(), pairs=()):
+    """{name: value} for the notebook at `path`: first the YAML files, then the (name, text) pairs.
+
+    A later file overrides an earlier one, and a pair overrides every file. Unknown names, wrong
+    types, repeated names and values out of range (helpers.params) raise ValueError.
+    """
+    known = declared(path)
+    values = {}
+    for file in files:
+        for name, value in read_yaml(file).items():
+            _check_name(f"{file}: {name}", name, known, path)
+            values[name] = _from_yaml(f"{file}: {name}", value, known[name].kind)
+    seen = set()
+    for name, text in pairs:
+        _check_name(name, name, known, path)
+        if name in seen:
+            raise ValueError(f"{name}: given twice")
+        seen.add(name)
+        values[name] = _from_text(name, text, known[name].kind)
+    check_ranges(path, {name: parameter.default for name, parameter in known.items()} | values)
+    return values
+
+
+def check_ranges(path, values):
+    """Refuse what the notebook's own config would refuse; notebooks without one pass."""
+    from helpers import params  # here, so that other notebooks can be run without it
+
+    if Path(path).stem in params.CONFIGS:
+        params.check_run(Path(path).stem, values)
+
+
+def read_yaml(path):
+    """The mapping in a YAML file, read by the safe loader; a repeated key raises ValueError."""
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file of parameters") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = getattr(error, "problem", None) or "not UTF-8 text"
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise ValueError(f"{where}: not valid YAML: {reason}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold lines such as 'epochs: 3', got {content!r:.80}")
+    return content
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, which by itself silently keeps the last of two equal keys."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _parameter(path, statement):
+    plain = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    if not plain or statement.value is None:
+        raise ValueError(
+            f"{path}: parameters cell, line {statement.lineno}: must read 'name: type = value', "
+            f"got {ast.unparse(statement)!r:.80}"
+        )
+    name, kind = statement.target.id, ast.unparse(statement.annotation)
+    if kind not in KINDS:
+        raise ValueError(f"{path}: {name} must be one of {', '.join(KINDS)}, got {kind}")
+    try:
+        default = _from_yaml(name, ast.literal_eval(statement.value), kind)
+    except ValueError as error:
+        raise ValueError(f"{path}: parameters cell, line {statement.lineno}: {error}") from None
+    return name, Parameter(kind, default)
+
+
+def _check_name(where, name, known, path):
+    if name in known:
+        return
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    raise ValueError(f"{where}: no parameter of {path}; {hint}")
+
+
+def _from_text(name, text, kind):
+    """A value typed on the command line."""
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return _finite(name, float(text))
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        if kind == "list[int]":
+            return _from_yaml(name, json.loads(text), kind)
+    except (KeyError, ValueError):
+        raise _wrong(name, kind, text) from None
+    return text
+
+
+def _from_yaml(name, value, kind):
+    """A value that has a type already. 1 is a fine float; "64" and True are no ints."""
+    if kind == "float":
+        if isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, as text
+            return _from_text(name, value, kind)
+        if type(value) in (int, float):
+            return _finite(name, float(value))
+    elif kind == "list[int]":
+        if type(value) is list and all(type(item) is int for item in value):
+            return value
+    elif type(value).__name__ == kind:
+        return value
+    raise _wrong(name, kind, value)
+
+
+def _finite(name, value):
+    if not math.isfinite(value):
+        raise _wrong(name, "float", value)
+    return value
+
+
+def _wrong(name, kind, value):
+    wanted = {
+        "int": "int, such as 3",
+        "float": "float, finite, such as 1e-3",
+        "str": "str (in YAML: in quotes)",
+        "bool": "True or False",
+        "list[int]": "list[int], such as [16, 22, 34]",
+    }
+    return ValueError(f"{name} must be {wanted[kind]}, got {value!r:.80}")

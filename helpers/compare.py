@@ -1,0 +1,116 @@
+"""Put the scores of several runs side by side.
+
+    python -m helpers.compare build/runs/02_gan elsewhere/02_gan
+
+Each RUN is a run's folder or its scores.json. The best value of a row is starred; what makes
+numbers incomparable (another feature network, other test images, another count) is said below.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+FORMAT = 1
+
+
+def load(path):
+    """The contents of a scores.json (or of the one in a folder); ValueError naming the path."""
+    path = Path(path)
+    path = path / "scores.json" if path.is_dir() else path
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; a run writes it at its end") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(result, dict) or "scores" not in result:
+        raise ValueError(f"{path}: not the scores of a run")
+    if result.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {result.get('format')!r}, this version reads {FORMAT}")
+    return result
+
+
+def table(results, names):
+    """Rows of strings: score, a column for each run, which way is better; the best is starred."""
+    keys = dict.fromkeys(key for result in results for key in result["scores"])
+    rows = [("", *names, "better")]
+    for key in keys:
+        entries = [result["scores"].get(key) for result in results]
+        known = next(entry for entry in entries if entry)
+        best = _best(entries, known["better"])
+        cells = [_cell(entry) + (" *" if i in best else "") for i, entry in enumerate(entries)]
+        unit = f", {known['unit']}" if known["unit"] else ""
+        rows.append((known["label"] + unit, *cells, known["better"]))
+    return rows
+
+
+def differences(results):
+    """What stands in the way of a comparison, one line each."""
+    facts = {
+        "feature networks": [result["network"]["sha256"][:12] for result in results],
+        "data": [result["data"]["name"] for result in results],
+        "test images": [str(result["data"]["test-images"])[:12] for result in results],
+        "numbers of images": [f"{result['n']:,}" for result in results],
+    }
+    lines = [
+        f"different {what}: {', '.join(values)}; do not compare"
+        for what, values in facts.items()
+        if len(set(values)) > 1
+    ]
+    if not all(result["network"]["pinned"] for result in results) and not lines:
+        lines = ["the feature network was trained on the spot; it is the same file here"]
+    return lines
+
+
+def _best(entries, better):
+    """The places of the best value, if there is a choice."""
+    known = [(i, e) for i, e in enumerate(entries) if e and e["value"] is not None]
+    if len(known) < 2 or better not in ("↓", "↑", "≈"):
+        return set()
+    sign = {"↓": 1, "↑": -1, "≈": 1}[better]
+    rank = {
+        i: abs(e["value"] - e["floor"]) if better == "≈" else sign * e["value"]
+        for i, e in known
+        if better != "≈" or e["floor"] is not None
+    }
+    least = min(rank.values(), default=None)
+    best = {i for i, value in rank.items() if value == least}
+    return best if len(best) < len(known) else set()
+
+
+def _cell(entry):
+    if entry is None or entry["value"] is None:
+        return "–"
+    text = f"{entry['value']:,.{entry['digits']}f}"
+    return text if entry["std"] is None else f"{text} ± {entry['std']:,.{entry['digits']}f}"
+
+
+def _print(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        first, *others = (cell for cell in row)
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.compare",
+        description="Put the scores of several runs side by side.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder or scores.json")
+    options = parser.parse_args(arguments)
+    try:
+        results = [load(run) for run in options.runs]
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    _print(table(results, options.runs))
+    for line in differences(results):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

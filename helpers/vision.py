@@ -1,0 +1,59 @@
+"""torchvision, imported only when it is needed and in one place only."""
+
+import contextlib
+import importlib
+import io
+import socket
+import sys
+import warnings
+
+
+def import_torchvision():
+    """The torchvision module, also where its compiled operators cannot load.
+
+    torchvision from the package index is built for CUDA; beside a CPU-only torch its import stops
+    with "operator torchvision::nms does not exist". Naming the two missing operators first is
+    enough for datasets, transforms and utils, which is all that is used here. Call this before
+    importing a package that imports torchvision itself (torchmetrics does). Raises ImportError
+    where torchvision is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the missing operators also warn about images
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+        import torch
+
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # halves of the failed import
+        operators = torch.library.Library("torchvision", "DEF")
+        operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torchvision = importlib.import_module("torchvision")
+        torchvision.operators_without_kernels = operators  # they vanish with this object
+        return torchvision
+
+
+def fetch(folder, split, root, timeout=10.0):
+    """Download one set with torchvision.datasets (its mirrors, checksums) into root/<folder>/raw.
+
+    folder: the torchvision class, e.g. "MNIST"; split: EMNIST's split, otherwise "".
+    A connection may take `timeout` seconds. Raises OSError with torchvision's reason in one line.
+    """
+    before = socket.getdefaulttimeout()
+    try:
+        dataset = getattr(import_torchvision().datasets, folder)
+        choice = {"split": split} if split else {}
+        socket.setdefaulttimeout(timeout)
+        # torchvision draws progress bars, which would fill the notebook
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            for train in (True, False):
+                dataset(root, train=train, download=True, **choice)
+    except Exception as error:  # a mirror may answer with anything at all
+        lines = [line.strip() for line in str(error).splitlines()]
+        told = [line for line in lines if not line.startswith(("Error downloading", "Tried"))]
+        raise OSError("; ".join(dict.fromkeys(told))[:300] or type(error).__name__) from error
+    finally:
+        socket.setdefaulttimeout(before)
