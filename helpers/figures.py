@@ -6,6 +6,7 @@ with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white.
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
 WIDTH = 6.4  # of the report's text
@@ -78,7 +79,9 @@ def curves(epochs, series, ylabel, references=(), height=2.5):
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0) if low < 0.35 * high else low, high)
     label_ends(axes, ends, height)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(epochs) == 1:
+        axes.set_xticks(epochs)
     return figure
 
 

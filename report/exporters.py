@@ -102,6 +102,13 @@ class PDFExporter(_ReportExporter):
     def _default_template(self):
         return "report_typst"
 
+    @property
+    def default_config(self):
+        config = super().default_config
+        # On paper, code that only draws or lays out would bury the code that computes.
+        config.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
+        return config
+
     def default_filters(self):
         yield from super().default_filters()
         yield "typst_string", typst_string
