@@ -86,7 +86,6 @@ endif
 check-environment:
 	@$(PY) helpers/setup_env.py check
 
-SMOKE := $(MAKE) --no-print-directory report PROFILE=smoke
 NBVAL := -m pytest --nbval-current-env --nbval-cell-timeout=600
 STEPS := $(addprefix test-,style units cells report again real)
 .PHONY: $(STEPS)
@@ -117,7 +116,7 @@ test-cells:
 test-report:
 	@echo "== 4/6 a brief run through helpers.run, and its report"
 	@rm -rf build/smoke-test
-	@$(SMOKE) OUT=build/smoke-test RUNFLAGS="-p source sample"
+	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test RUNFLAGS="-p source sample"
 	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/check_smoke_report.py
 
 test-again: test-report
@@ -131,7 +130,7 @@ ifeq ($(DATA_DIR),)
 else
 	@echo "== 6/6 a brief run on the real data in DATA_DIR, and its report"
 	@rm -rf build/smoke-real
-	@$(SMOKE) OUT=build/smoke-real
+	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-real
 	@REPORT_FOLDER=build/smoke-real $(PY) -m pytest tests/check_smoke_report.py
 endif
 

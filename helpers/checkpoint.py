@@ -55,15 +55,16 @@ def _holder(folder):
         return "another process"
 
 
-def save(folder, config, data_sha256, history, parts):
+def save(folder, config, made_from, history, parts):
     """Write state.pt; the one before it stays as state.previous.pt.
 
-    parts: {name: network or optimizer}.  history: a list of NamedTuples.
+    made_from: {what: SHA-256} of the data and the code.  history: a list of NamedTuples.
+    parts: {name: network or optimizer}.
     """
     state = {
         "format": FORMAT,
         "config": _plain(asdict(config)),
-        "data": dict(data_sha256),
+        "made_from": dict(made_from),
         "history": [record._asdict() for record in history],
         "parts": {name: part.state_dict() for name, part in parts.items()},
     }
@@ -80,22 +81,24 @@ def save(folder, config, data_sha256, history, parts):
     write_atomically(path, _sealed(buffer.getvalue()))
 
 
-def resume(folder, config, data_sha256, record_type, parts):
+def resume(folder, config, made_from, record_type, parts):
     """Put the state of folder/state.pt into the parts and return its history.
 
-    Returns [] if there is no checkpoint. Raises ValueError if it is damaged, from other data, or
-    from a config that differs in more than what may differ; the parts are then as they were.
+    Returns [] if there is no checkpoint. Raises ValueError if it is damaged, made from other
+    data, by other code, or with a config that differs in more than what may differ; the parts
+    are then as they were.
     """
     path = Path(folder) / "state.pt"
     if not path.exists():
         return []
     state = read(path)
     _compare_configs(path, state["config"], _plain(asdict(config)))
-    for name, digest in data_sha256.items():
-        if state["data"].get(name) != digest:
+    for name, digest in made_from.items():
+        before = str(state["made_from"].get(name))
+        if before != digest:
             raise ValueError(
-                f"{path}: made with other data ({name} {str(state['data'].get(name))[:12]}, now "
-                f"{digest[:12]}); set resume = False to start again, or another out_dir"
+                f"{path}: made with other {name} (SHA-256 {before[:12]}, now {digest[:12]}); "
+                "set resume = False to start again, or another out_dir"
             )
     if len(state["history"]) > config.epochs:
         raise ValueError(

@@ -1,33 +1,22 @@
 """Where the images come from: CSV files, IDX files, a download, or the built-in stand-in.
 
-Reading order: `load`, then the four sources, the two file formats, the byte stream below them,
-the cache. Everything read is checked before it is used, and every fault is one line that begins
-with the path (for CSV `path:line:column`) or the parameter's name and shows the value.
+Reading order: the known sets, `load`, the four sources. The file formats are read by csv_files and
+idx_files, over the byte streams of archives. Everything read is checked before it is used, and
+every fault is one line that begins with the path (for CSV `path:line:column`) or the parameter's
+name and shows the value.
 """
 
-import contextlib
 import difflib
-import hashlib
-import io
 import os
-import shutil
-import stat
-import struct
-import tempfile
-import zipfile
-import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from helpers import paths, sample, vision
+from helpers import archives, cache, csv_files, idx_files, paths, sample, vision
 
 SOURCES = ("auto", "csv", "idx", "download", "sample")
-SIDE, PIXELS = 28, 784
-MAX_IMAGES = 1_000_000  # more than any of these sets; a damaged header may claim 2^31
-BLOCK = 1 << 20  # bytes taken from a stream at a time
 
 
 class Images(NamedTuple):
@@ -48,25 +37,23 @@ class Dataset(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is known of one set: its classes, its file names, its published SHA-256."""
+    """What is known of one set. Its torchvision class and split are the parts of its name."""
 
     classes: tuple[str, ...]
-    csv: tuple[tuple[str, str], ...]  # stems of (train, test)
-    folder: str = ""  # torchvision's folder and class; "" means the set's own name
-    prefix: tuple[str, str] = ("train", "t10k")  # of the IDX files
-    label_suffix: str = "labels-idx1-ubyte"
-    split: str = ""  # EMNIST's
+    csv: tuple[str, ...]  # stems; {} stands for train and test
+    idx: tuple[str, str] = ("train", "t10k")  # beginnings of (train, test)
+    idx_labels: str = "labels-idx1-ubyte"
     first_label: int = 0
     stand_in: str = ""
-    published: tuple[str, ...] = ()  # train images, train labels, test images, test labels
+    published: tuple[str, ...] = ()  # SHA-256 of the PARTS
 
 
-DIGITS = tuple("0123456789")
 PARTS = ("train-images", "train-labels", "test-images", "test-labels")
+DIGITS = tuple("0123456789")
 SETS = {
     "MNIST": _Known(
         DIGITS,
-        (("mnist_train", "mnist_test"), ("train", "test")),
+        ("mnist_{}", "{}"),
         stand_in="digits",
         published=(
             "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -78,7 +65,7 @@ SETS = {
     "FashionMNIST": _Known(
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
         + ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        (("fashion-mnist_train", "fashion-mnist_test"),),
+        ("fashion-mnist_{}",),
         stand_in="garments",
         published=(
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -87,31 +74,20 @@ SETS = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),
-    "KMNIST": _Known(
-        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        (("kmnist_train", "kmnist_test"),),
-    ),
+    "KMNIST": _Known(tuple("o ki su tsu na ha ma ya re wo".split()), ("kmnist_{}",)),
     "QMNIST": _Known(
-        DIGITS,
-        (("qmnist_train", "qmnist_test"),),
-        prefix=("qmnist-train", "qmnist-test"),
-        label_suffix="labels-idx2-int",
-        stand_in="digits",
+        DIGITS, ("qmnist_{}",), ("qmnist-train", "qmnist-test"), "labels-idx2-int", 0, "digits"
     ),
     "EMNIST-letters": _Known(
         tuple("abcdefghijklmnopqrstuvwxyz"),
-        (("emnist-letters-train", "emnist-letters-test"),),
-        folder="EMNIST",
-        prefix=("emnist-letters-train", "emnist-letters-test"),
-        split="letters",
+        ("emnist-letters-{}",),
+        ("emnist-letters-train", "emnist-letters-test"),
         first_label=1,
     ),
     "EMNIST-digits": _Known(
         DIGITS,
-        (("emnist-digits-train", "emnist-digits-test"),),
-        folder="EMNIST",
-        prefix=("emnist-digits-train", "emnist-digits-test"),
-        split="digits",
+        ("emnist-digits-{}",),
+        ("emnist-digits-train", "emnist-digits-test"),
         stand_in="digits",
     ),
 }
@@ -208,31 +184,50 @@ def _tensor(images):
 
 
 def _from_csv(name, root, shown, need_test_labels):
-    known = SETS[name]
-    plain = ("train", "test")  # good enough in a folder that bears the set's name
-    candidates = [(root / name, stems) for stems in dict.fromkeys((*known.csv, plain))]
-    candidates += [(root, stems) for stems in known.csv]
+    stems = SETS[name].csv
+    # the plain names are good enough in a folder that bears the set's name
+    tries = [(root / name, stem) for stem in dict.fromkeys((*stems, "{}"))]
     half = ""
-    for folder, stems in candidates:
-        files = [[folder / f"{stem}.csv{ending}" for ending in ENDINGS] for stem in stems]
-        train, test = map(_first, files)
+    for folder, stem in tries + [(root, stem) for stem in stems]:
+        both = [folder / f"{stem.format(part)}.csv" for part in ("train", "test")]
+        train, test = (archives.first_there(path, ".gz", ".zip") for path in both)
         if train and test:
             where = f"{shown / train.relative_to(root)} and {test.name}"
-            return (
-                _read_csv(train, known, labels_needed=True),
-                _read_csv(test, known, labels_needed=need_test_labels),
-                where,
-            )
+            return _read_csv(name, train), _read_csv(name, test, need_test_labels), where
         if (train or test) and not half:
-            missing = files[1 if train else 0][0]
-            half = f"{missing}: no such file ({OR_PACKED}), though {(train or test).name} is there"
+            missing, found = (both[1], train) if train else (both[0], test)
+            half = f"{missing}: no such file ({OR_PACKED}), though {found.name} is there"
     if half:
         raise FileNotFoundError(f"{half}; a set needs both; {_how_to_get(name, root)}")
-    wanted = " or ".join(" and ".join(f"{stem}.csv" for stem in stems) for stems in known.csv)
+    wanted = " or ".join(f"{stem}.csv and {stem}.csv".format("train", "test") for stem in stems)
     raise _Absent(
         f"{root}: no CSV files of {name}: {wanted} ({OR_PACKED}), here or in {name}/; "
         f"{_how_to_get(name, root)}"
     )
+
+
+def _read_csv(name, path, labels_needed=True):
+    """Images of one CSV file, from the cache if the very same bytes were read before.
+
+    The cache is keyed by the content's SHA-256, not by name, size and time: those can be the same
+    for another content (cp -p, rsync, a coarse clock), and hashing 133 MB takes less than 0.3 s.
+    """
+    low, high = _label_range(name)
+    before = archives.sha256(path)
+
+    def parse():
+        images, labels = csv_files.read(path, low, high)
+        if archives.sha256(path) != before:
+            raise OSError(f"{path}: changed while it was being read")
+        return [images] if labels is None else [images, labels]
+
+    images, *labels = cache.arrays(cache.key("csv 1", path.suffix, low, high, before), parse)
+    if labels_needed and not labels:
+        raise ValueError(
+            f"{path}: {csv_files.PIXELS} fields per line, so no labels, and this run needs them; "
+            "expected label first, then 784 pixels"
+        )
+    return _checked(path, images, *labels)
 
 
 def _from_idx(name, root, shown, need_test_labels):
@@ -244,9 +239,10 @@ def _from_idx(name, root, shown, need_test_labels):
         raise (FileNotFoundError if found else _Absent)(
             f"{missing[0]}: no such file (nor .gz){though}; {_how_to_get(name, root)}"
         )
+    low, high = _label_range(name)
     train, test = (
-        _read_idx_pair(SETS[name], there[f"{part}-images"], there[f"{part}-labels"])
-        for part in ("train", "test")
+        _checked(images, *idx_files.read_pair(images, labels, low, high))
+        for images, labels in ([there[p] for p in pair] for pair in (PARTS[:2], PARTS[2:]))
     )
     return train, test, str(shown / files[PARTS[0]].parent.relative_to(root))
 
@@ -254,37 +250,15 @@ def _from_idx(name, root, shown, need_test_labels):
 def _from_download(name, root, shown, need_test_labels):
     """torchvision's files, fetched only if they are not all there."""
     files, there = _idx_files(name, root)
-    raw = files[PARTS[0]].parent
     if not all(there.values()):
-        place = shown / raw.relative_to(root)
+        folder, _, split = name.partition("-")
+        place = shown / folder / "raw"
         print(f"{name}: downloading with torchvision into {place} ...", flush=True)
         try:
-            _download(name, root, raw, [path.name for path in files.values()])
+            vision.download(folder, split, root, [path.name for path in files.values()])
         except OSError as error:
             raise _Absent(f"{name}: download failed: {error}") from error
     return _from_idx(name, root, shown, need_test_labels)
-
-
-def _download(name, root, raw, names):
-    """Fetch into a folder aside, then move the whole files: half a download never counts."""
-    known = SETS[name]
-    folder = known.folder or name
-    root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder}-", suffix=".part", dir=root))
-    try:
-        vision.fetch(folder, known.split, aside)
-        kept = aside / "kept"
-        kept.mkdir()
-        for file in names:
-            os.replace(aside / folder / "raw" / file, kept / file)
-        raw.parent.mkdir(exist_ok=True)
-        try:
-            os.replace(kept, raw)  # all four at once, where there was nothing
-        except OSError:
-            for file in names:
-                os.replace(kept / file, raw / file)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _from_sample(name, root, shown, need_test_labels):
@@ -293,35 +267,23 @@ def _from_sample(name, root, shown, need_test_labels):
         raise _Absent(f"dataset {name} has no built-in stand-in; {_how_to_get(name, root)}")
     code = Path(sample.__file__).read_bytes()  # the pictures are what this and three packages make
     versions = [metadata.version(package) for package in ("numpy", "pillow", "scikit-learn")]
-    key = _key("sample", kind, *versions, code)
-    arrays = _cached(key, lambda: [a for part in getattr(sample, kind)() for a in part])
+    key = cache.key("sample", kind, *versions, code)
+    arrays = cache.arrays(key, lambda: [a for part in getattr(sample, kind)() for a in part])
     return Images(*arrays[:2]), Images(*arrays[2:]), sample.WHERE[kind]
 
 
+OR_PACKED = "nor .gz nor .zip"
 READERS = {"csv": _from_csv, "idx": _from_idx, "download": _from_download, "sample": _from_sample}
-
-
-def _first(candidates):
-    """The first path that is there, else None; a dangling link or locked folder is not nothing."""
-    for path in candidates:
-        try:
-            os.lstat(path)
-            return path
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise type(error)(f"{path}: {error.strerror}") from None
-    return None
 
 
 def _idx_files(name, root):
     """(part -> path as torchvision names it), (part -> that path or its .gz, or None)."""
     known = SETS[name]
-    raw = root / (known.folder or name) / "raw"
-    suffixes = ("images-idx3-ubyte", known.label_suffix)
-    order = [raw / f"{prefix}-{suffix}" for prefix in known.prefix for suffix in suffixes]
-    files = dict(zip(PARTS, order, strict=True))
-    there = {part: _first((path, Path(f"{path}.gz"))) for part, path in files.items()}
+    raw = root / name.partition("-")[0] / "raw"
+    suffixes = ("images-idx3-ubyte", known.idx_labels)
+    in_order = [raw / f"{start}-{suffix}" for start in known.idx for suffix in suffixes]
+    files = dict(zip(PARTS, in_order, strict=True))
+    there = {part: archives.first_there(path, ".gz") for part, path in files.items()}
     return files, there
 
 
@@ -330,12 +292,31 @@ def _how_to_get(name, root):
     return f"put {name} into {root} as data/README.md says, or use source='download'{stand_in}"
 
 
+def _label_range(name):
+    first = SETS[name].first_label
+    return first, first + len(SETS[name].classes) - 1
+
+
+def _checked(path, images, labels=None):
+    """Refuse what cannot be a picture set: every image the same, or every pixel."""
+    flat = images.min() == images.max()
+    if flat or len(images) > 1 and (images == images[0]).all():
+        what = "pixel" if flat else "image"
+        raise ValueError(f"{path}: every {what} is the same (first value {images.flat[0]})")
+    return Images(images, labels)
+
+
 def _put_right(name, part):
     """EMNIST's images are stored by columns, and its letters are counted from 1."""
     images, labels = part
-    if SETS[name].split:
+    if name.startswith("EMNIST"):
         images = np.ascontiguousarray(images.transpose(0, 2, 1))
     return Images(images, None if labels is None else labels - SETS[name].first_label)
+
+
+def _fingerprints(*parts):
+    arrays = zip(PARTS, [array for part in parts for array in part], strict=True)
+    return {name: idx_files.sha256(a) for name, a in arrays if a is not None}
 
 
 def _one_of(name, value, choices):
@@ -344,396 +325,3 @@ def _one_of(name, value, choices):
         near = difflib.get_close_matches(str(value).lower(), plain, 1, 0.5)
         hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")
-
-
-def _check_images(path, images):
-    """Refuse what cannot be a picture set: every image the same, or every pixel."""
-    same = len(images) > 1 and np.array_equal(images, np.broadcast_to(images[0], images.shape))
-    if same or images.min() == images.max():
-        what = "pixel" if images.min() == images.max() else "image"
-        raise ValueError(f"{path}: every {what} is the same (first value {images.flat[0]})")
-
-
-def _fingerprints(train, test):
-    """SHA-256 of the arrays as the IDX files that hold them; labels as unsigned bytes."""
-    found = {}
-    for name, (images, labels) in (("train", train), ("test", test)):
-        digest = hashlib.sha256(struct.pack(">4I", 0x803, *images.shape))
-        digest.update(images)
-        found[f"{name}-images"] = digest.hexdigest()
-        if labels is not None:
-            digest = hashlib.sha256(struct.pack(">2I", 0x801, len(labels)))
-            digest.update(labels.astype(np.uint8))
-            found[f"{name}-labels"] = digest.hexdigest()
-    return found
-
-
-# IDX: a magic number (type and number of dimensions), the dimensions, the values; all big-endian
-
-
-def _read_idx_pair(known, images_path, labels_path):
-    images = _read_idx(images_path, (SIDE, SIDE), np.uint8)
-    if known.label_suffix == "labels-idx2-int":  # QMNIST: the class is the first of 8 numbers
-        labels = _read_idx(labels_path, (8,), np.dtype(">i4"))[:, 0].astype(np.int64)
-    else:
-        labels = _read_idx(labels_path, (), np.uint8).astype(np.int64)
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{labels_path}: {len(labels)} labels, but {len(images)} images in {images_path}"
-        )
-    low, high = known.first_label, known.first_label + len(known.classes) - 1
-    wrong = np.flatnonzero((labels < low) | (labels > high))
-    if len(wrong):
-        value = labels[wrong[0]]
-        raise ValueError(f"{labels_path}: row {wrong[0]}: label {value}, expected {low}..{high}")
-    _check_images(images_path, images)
-    return Images(images, labels)
-
-
-def _read_idx(path, shape, dtype):
-    """An IDX file of N items of this shape and type -> (N, *shape); header checked first."""
-    dtype = np.dtype(dtype)
-    magic = ({1: 8, 4: 12}[dtype.itemsize] << 8) | (1 + len(shape))
-    start = 4 * (2 + len(shape))
-    blocks = _stream(path)
-    data = bytearray()
-    while len(data) < start and (block := next(blocks, None)) is not None:
-        data += block
-    if len(data) >= 4 and struct.unpack(">I", data[:4])[0] != magic:
-        raise ValueError(f"{path}: magic number {data[:4].hex()}, expected {magic:08x}")
-    if len(data) < start:
-        raise ValueError(f"{path}: {len(data)} bytes, an IDX header has {start}")
-    count, *found = struct.unpack(f">{1 + len(shape)}I", data[4:start])
-    if tuple(found) != shape:
-        raise ValueError(f"{path}: items of {_by(found)}, expected {_by(shape)}")
-    if not 0 < count <= MAX_IMAGES:
-        raise ValueError(f"{path}: header says {count} items, expected 1..{MAX_IMAGES}")
-    size = start + count * dtype.itemsize * int(np.prod(shape, dtype=int))
-    told = f"header says {_by((count, *shape))}, so {size} bytes"
-    if path.suffix != ".gz" and os.path.getsize(path) != size:
-        raise ValueError(f"{path}: {told}, but the file has {os.path.getsize(path)}")
-    try:
-        for block in blocks:
-            data += block
-            if len(data) > size:
-                break
-    except ValueError as error:
-        raise ValueError(f"{error}; its {told}") from None
-    if len(data) != size:
-        more = "more" if len(data) > size else len(data)
-        raise ValueError(f"{path}: {told}, but it holds {more}")
-    return np.frombuffer(data, dtype, offset=start).reshape(count, *shape)
-
-
-def _by(shape):
-    return "x".join(str(n) for n in shape) or "1"
-
-
-# CSV: a header or none, then one image per line, `label` first
-
-
-HEADERS = {
-    "label,pixel1..pixel784": [f"pixel{i}" for i in range(1, PIXELS + 1)],
-    "label,pixel0..pixel783": [f"pixel{i}" for i in range(PIXELS)],
-    "label,1x1..28x28": [f"{r}x{c}" for r in range(1, SIDE + 1) for c in range(1, SIDE + 1)],
-}
-LONGEST_LINE = 1 << 16  # a header of quoted names has about 10,000 bytes
-
-
-def _read_csv(path, known, labels_needed):
-    """Images of one CSV file, from the cache if the very same bytes were read before.
-
-    The cache is keyed by the content's SHA-256, not by name, size and time: those can be the same
-    for another content (cp -p, rsync, a coarse clock), and hashing 133 MB takes less than 0.3 s.
-    """
-    low, high = known.first_label, known.first_label + len(known.classes) - 1
-    before = _digest(path)
-    key = _key("csv 1", "".join(path.suffixes[-1:]), low, high, before)
-
-    def parse():
-        images, labels = _parse_csv(path, low, high)
-        if _digest(path) != before:
-            raise OSError(f"{path}: changed while it was being read")
-        return [images] if labels is None else [images, labels]
-
-    images, *labels = _cached(key, parse)
-    if labels_needed and not labels:
-        raise ValueError(
-            f"{path}: {PIXELS} fields per line, so no labels, and this run needs them; "
-            "expected label first, then 784 pixels"
-        )
-    _check_images(path, images)
-    return Images(images, labels[0] if labels else None)
-
-
-def _parse_csv(path, low, high):
-    """One pass in blocks of whole lines -> (N, 28, 28) uint8 and (N,) int64 or None."""
-    rest, line, width, done = b"", 1, 0, []
-    for block in _stream(path):
-        rest += block
-        if line == 1 and rest[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise ValueError(f"{path}:1: UTF-16 text, expected plain ASCII or UTF-8")
-        cut = rest.rfind(b"\n") + 1
-        if not cut and len(rest) > LONGEST_LINE:
-            _refuse_line(path, line, rest)
-        if not cut:
-            continue
-        text, rest = rest[:cut], rest[cut:]
-        if line == 1:
-            text = text.removeprefix(b"\xef\xbb\xbf")
-            first, _, others = text.partition(b"\n")
-            width, is_header = _first_line(path, first.removesuffix(b"\r"))
-            if is_header:
-                line, text = 2, others
-        if text:
-            rows = _parse_rows(path, line, text.replace(b"\r\n", b"\n"), width, low, high)
-            done.append(rows)
-            line += len(rows)
-        if line > MAX_IMAGES:
-            raise ValueError(f"{path}:{line}: more than {MAX_IMAGES} rows")
-    if rest:  # taking it could mean taking 25 for a 253 that was cut
-        _refuse_line(path, line, rest)
-    if not done:
-        raise ValueError(f"{path}: no rows")
-    table = np.concatenate(done)
-    images = np.ascontiguousarray(table[:, -PIXELS:]).reshape(-1, SIDE, SIDE)
-    return images, table[:, 0].astype(np.int64) if width > PIXELS else None
-
-
-def _first_line(path, text):
-    """(fields per line, is it a header) of the first line; refuses any but the known headers."""
-    if b"\0" in text or b"\r" in text or text.count(b'"') % 2:
-        _refuse_line(path, 1, text)
-    cells = text.decode("utf-8", "replace").split(",")
-    names = [cell.strip('"').lower() for cell in cells]
-    is_header = 2 * sum(any(map(str.isalpha, name)) for name in names) > len(names)
-    if not is_header:
-        if len(names) not in (PIXELS, PIXELS + 1):
-            raise ValueError(
-                f"{path}:1: {len(names)} fields, expected {PIXELS + 1} (label and {PIXELS} pixels)"
-            )
-        return len(names), False
-    for wanted in HEADERS.values():
-        if names in (["label", *wanted], wanted):
-            return len(names), True
-    raise ValueError(
-        f"{path}:1: header of {len(names)} names beginning {','.join(names[:3])[:60]!r}, "
-        f"expected {' or '.join(HEADERS)}, or none"
-    )
-
-
-def _parse_rows(path, line, text, width, low, high):
-    """(rows, width) uint8 from whole lines of numbers 0..255.
-
-    Works on all bytes at once: every byte must be a digit, or a separator in its place, so nothing
-    is guessed, filled in or shifted. Whatever fails that is explained by `_refuse_rows`.
-    """
-    raw = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(raw < ord("0"))  # commas and line ends sort before the digits
-    rows = len(ends) // width
-    marks = raw[ends]
-    length = np.diff(ends, prepend=-1) - 1
-    grid = marks[: rows * width].reshape(rows, width)
-    if (
-        len(ends) != rows * width
-        or (grid[:, :-1] != ord(",")).any()
-        or (grid[:, -1] != ord("\n")).any()
-        or raw.max() > ord("9")
-        or length.min() < 1
-        or length.max() > 3
-    ):
-        _refuse_rows(path, line, text, width, low, high)
-    value = raw[ends - 1].astype(np.int16) - ord("0")
-    value += 10 * np.where(length > 1, raw[ends - 2].astype(np.int16) - ord("0"), 0)
-    value += 100 * np.where(length > 2, raw[ends - 3].astype(np.int16) - ord("0"), 0)
-    value = value.reshape(rows, width)
-    first = value[:, 0]
-    if value.max() > 255 or (width > PIXELS and (first.min() < low or first.max() > high)):
-        _refuse_rows(path, line, text, width, low, high)
-    return value.astype(np.uint8)
-
-
-def _refuse_rows(path, line, text, width, low, high):
-    """Name the first thing that is wrong: line, column, value."""
-    for number, row in enumerate(text.split(b"\n")[:-1], line):
-        if b"\0" in row or b"\r" in row or row.count(b'"') % 2:
-            _refuse_line(path, number, row)
-        cells = row.decode("utf-8", "replace").split(",")
-        if len(cells) != width:
-            raise ValueError(f"{path}:{number}: {len(cells)} fields, expected {width}")
-        for column, cell in enumerate(cells, 1):
-            is_label = column == 1 and width > PIXELS
-            least, most = (low, high) if is_label else (0, 255)
-            plain = cell.isascii() and cell.isdigit() and len(cell) <= 3
-            if not plain or not least <= int(cell) <= most:
-                what = "label" if is_label else "pixel"
-                raise ValueError(
-                    f"{path}:{number}:{column}: {cell[:40]!r}, expected a {what}, "
-                    f"a whole number {least}..{most}"
-                )
-    raise ValueError(f"{path}:{line}: cannot be read")
-
-
-def _refuse_line(path, line, text):
-    if b"\0" in text:
-        raise ValueError(f"{path}:{line}: NUL byte (UTF-16, or not a text file)")
-    if b"\r" in text:
-        raise ValueError(f"{path}:{line}: carriage return without line feed")
-    if text.count(b'"') % 2:
-        raise ValueError(f"{path}:{line}: open quote")
-    if len(text) > LONGEST_LINE:
-        raise ValueError(f"{path}:{line}: line of more than {LONGEST_LINE} bytes")
-    fields = text.count(b",") + 1
-    raise ValueError(f"{path}:{line}: no end of line after {fields} fields: the file is cut short")
-
-
-# Bytes: plain, gzip or zip, in bounded blocks
-
-
-ENDINGS, OR_PACKED = ("", ".gz", ".zip"), "nor .gz nor .zip"
-
-
-@contextlib.contextmanager
-def _open(path):
-    """The file opened for reading; any failure names it, later ones too; a pipe never blocks."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError(f"{path}: not a file")
-        with open(path, "rb") as file:
-            yield file
-    except OSError as error:
-        if error.strerror is None:  # it is in our own words already
-            raise
-        raise type(error)(f"{path}: {error.strerror}") from None
-
-
-def _digest(path):
-    with _open(path) as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def _stream(path):
-    """Yield the content of a plain, .gz or .zip file in blocks of at most BLOCK bytes."""
-    with _open(path) as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"{path}: empty file")
-        if path.suffix == ".gz":
-            yield from _gunzip(path, file)
-        elif path.suffix == ".zip":
-            yield from _unzip(path, file)
-        else:
-            while block := file.read(BLOCK):
-                yield block
-
-
-def _gunzip(path, file):
-    """One gzip member and nothing after it (RFC 1952); zlib checks its CRC and length."""
-    start = file.read(4)
-    if start[:2] != b"\x1f\x8b":
-        raise ValueError(f"{path}: not gzip, starts {start.hex()}")
-    unpack = zlib.decompressobj(wbits=31)
-    got, packed = 0, start
-    try:
-        while not unpack.eof:
-            if not packed:
-                size = os.fstat(file.fileno()).st_size
-                raise ValueError(
-                    f"{path}: gzip stream is cut short after {size} bytes, which give {got}"
-                )
-            block = unpack.decompress(packed, BLOCK)
-            packed = unpack.unconsumed_tail or (b"" if unpack.eof else file.read(BLOCK))
-            got += len(block)
-            if block:
-                yield block
-    except zlib.error as error:
-        raise ValueError(f"{path}: damaged gzip: {error}") from None
-    if unpack.unused_data or file.read(1):
-        raise ValueError(f"{path}: something follows the end of the gzip stream")
-
-
-def _unzip(path, file):
-    """The one .csv file of a zip archive."""
-    try:
-        archive = zipfile.ZipFile(file)
-        names = [n for n in archive.namelist() if n.endswith(".csv") and "__MACOSX" not in n]
-        member = archive.open(names[0]) if len(names) == 1 else None
-        block = member.read(BLOCK) if member else b""
-    except Exception as error:  # zipfile meets damage with a dozen kinds of exception
-        raise ValueError(f"{path}: damaged zip: {error}") from None
-    if len(names) != 1:
-        raise ValueError(f"{path}: {len(names)} .csv files in the archive, expected one")
-    while block:
-        yield block
-        try:
-            block = member.read(BLOCK)
-        except Exception as error:
-            raise ValueError(f"{path}: damaged zip: {error}") from None
-
-
-# The cache: derived arrays that can always be made again
-
-
-def _key(*parts):
-    """SHA-256 of the parts, each with its length before it."""
-    text = b""
-    for part in parts:
-        part = part if isinstance(part, bytes) else str(part).encode()
-        text += struct.pack(">Q", len(part)) + part
-    return hashlib.sha256(text).hexdigest()
-
-
-def _cached(key, make):
-    """The arrays stored under this key, else those of make(), which are then stored."""
-    for folder in _cache_folders():
-        try:
-            return _unpack((folder / f"{key}.npys").read_bytes())
-        except (OSError, ValueError):  # not there, or damaged: it is only a cache
-            continue
-    arrays = make()
-    packed = _pack(arrays)
-    for folder in _cache_folders():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / f"{key}.npys", packed)
-            break
-        except OSError:  # read-only or full: the next folder, or do without
-            continue
-    return arrays
-
-
-def _cache_folders():
-    """Where cached arrays may be: build/cache of the project, or the user's own cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
-    hidden = "" if os.environ.get("XDG_CACHE_HOME") else ".cache"
-    own = [Path(home) / hidden / "generative-models-report"] if home else []
-    return [paths.ROOT / "build" / "cache", *own]
-
-
-def _pack(arrays):
-    """A SHA-256, then the arrays one after the other in numpy's own format."""
-    body = io.BytesIO()
-    for array in arrays:
-        np.save(body, array, allow_pickle=False)
-    return hashlib.sha256(body.getbuffer()).digest() + body.getbuffer()
-
-
-def _unpack(packed):
-    if hashlib.sha256(memoryview(packed)[32:]).digest() != packed[:32]:
-        raise ValueError("damaged cache entry")
-    body, arrays = io.BytesIO(packed), []
-    body.seek(32)
-    while body.tell() < len(packed):
-        arrays.append(np.load(body, allow_pickle=False))
-    return arrays
-
-
-def _write(path, content):
-    """Write aside, then rename: nobody ever sees half a file."""
-    handle, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise

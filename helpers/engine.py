@@ -1,9 +1,11 @@
 """What the three training loops share: device, threads, random numbers, batches, CUDA graphs."""
 
+import ast
 import hashlib
 import math
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -44,6 +46,21 @@ def cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def code_digest(module):
+    """SHA-256 of what a module of helpers and this one compute: comments and texts left out.
+
+    Kept with a checkpoint, so that a run is not continued by other code than began it.
+    """
+    digest = hashlib.sha256()
+    for path in (module.__file__, __file__):
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = ""  # a docstring
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
 
 
 def describe_device(device):

@@ -11,12 +11,13 @@ import hashlib
 import json
 import math
 import statistics
-import time
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 
 from helpers import features, scores
+from helpers.cache import kept
 from helpers.checkpoint import write_json
 from helpers.data import to_unit
 from helpers.engine import rng
@@ -221,13 +222,12 @@ def vae(data, sample, encode, decode, **options):
     sample(n, rng) -> (n, 28, 28) uint8.  encode(x (N, 784) in [0, 1]) -> mu, logvar (N, latents).
     decode(z (N, latents)) -> x_hat (N, 784) in [0, 1].  options: those of `set_out`.
     """
-    started = time.perf_counter()
     setting = set_out(data, **options)
     result, *_ = _of_samples(setting, "vae", sample)
     with torch.no_grad():
         result["scores"] |= _reconstructions(setting, encode, decode)
         result["scores"] |= _likelihood(setting, encode, decode)
-    return _finish(result, started)
+    return _finish(result)
 
 
 def gan(data, sample, **options):
@@ -235,11 +235,10 @@ def gan(data, sample, **options):
 
     sample(n, rng) -> (n, 28, 28) uint8.  options: those of `set_out`.
     """
-    started = time.perf_counter()
     setting = set_out(data, **options)
     result, draws, _ = _of_samples(setting, "gan", sample)
     result["scores"] |= _parzen(setting, draws[0])
-    return _finish(result, started)
+    return _finish(result)
 
 
 def cgan(data, sample, **options):
@@ -249,7 +248,6 @@ def cgan(data, sample, **options):
     Adds `confusion` (rows: label asked for, columns: label seen; counts) and `per_class` (the
     agreement of each class in percent).
     """
-    started = time.perf_counter()
     setting = set_out(data, **options)
     if setting.test_labels is None:
         raise ValueError(f"{data.where}: the test images need labels to score a conditional GAN")
@@ -270,7 +268,7 @@ def cgan(data, sample, **options):
     result["confusion"] = counts.tolist()
     share = 100 * counts.diagonal() / counts.sum(1)
     result["per_class"] = dict(zip(data.classes, _listed(share), strict=True))
-    return _finish(result, started)
+    return _finish(result)
 
 
 # --- Scores of samples -----------------------------------------------------------------------
@@ -649,6 +647,11 @@ def _taught(data, images, labels, steps, seed, device):
 # --- Tables ----------------------------------------------------------------------------------
 
 
+def values(result, what="value"):
+    """{score: number} of a result as attributes; what: "value", "std", "floor" or "ceiling"."""
+    return SimpleNamespace(**{key: entry[what] for key, entry in result["scores"].items()})
+
+
 def rows(result, group):
     """(columns, rows) of formatted strings for one of GROUPS; no rows if the model has no such."""
     floor, ceiling = GROUPS[group]
@@ -767,9 +770,8 @@ def _score(key, values, floor, ceiling, **counts):
     }
 
 
-def _finish(result, started):
+def _finish(result):
     result["scores"] = {key: result["scores"][key] for key in SPECS if key in result["scores"]}
-    result["seconds"] = round(time.perf_counter() - started, 1)
     return result
 
 
@@ -804,11 +806,7 @@ def _kept_file(cache, kind, key, compute):
     text = json.dumps([FORMAT, kind, key], sort_keys=True)
     name = f"scores-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = cache / name if cache else None
-    content = features.kept(path)
-    if content is None:
-        content = json.dumps(compute()).encode()
-        features.keep(path, content)
-    return json.loads(content)
+    return json.loads(kept(path, lambda: json.dumps(compute()).encode()))
 
 
 def _finite(value):

@@ -9,10 +9,8 @@ years. For other data a network is trained on the spot: its numbers compare only
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
-import os
 import struct
 import sys
 from pathlib import Path
@@ -25,6 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from helpers import data as datasets
+from helpers.cache import kept
 from helpers.checkpoint import write_atomically
 from helpers.data import to_unit
 from helpers.engine import batches, memory_format, pick_device, rng, seeded, set_up
@@ -34,7 +33,7 @@ FEATURES = 128
 PINNED = ROOT / "helpers" / "pinned"
 SHA256 = {
     "MNIST": "179f59d8ef0e5e68a67fc5151de254d49420b6bce4fa54f671170e712eac265c",
-    "FashionMNIST": "441b5363b0431ad5964f68e691a64350fd20363afde6418f6b37fefc5c4fb441",
+    "FashionMNIST": "da55c6540553f3006e51e937521a7b036ee75ef64f34f92aa02c481a5debe3d6",
 }
 EPOCHS = {"MNIST": 12, "FashionMNIST": 16}  # of the pinned networks
 BATCH_SIZE = 128
@@ -117,11 +116,8 @@ def for_dataset(data, device="cpu", cache=None):
     if data.name in SHA256 and data.verified:
         return load_pinned(data.name, device)
     path = Path(cache) / f"features-{_fingerprint(data)}" if cache else None
-    content = kept(path)
-    if content is None:
-        steps = max(50, min(FALLBACK_STEPS, 10 * len(data.train.images) // BATCH_SIZE))
-        content = _serialize(*train(data, steps, device=device))
-        keep(path, content)
+    steps = max(50, min(FALLBACK_STEPS, 10 * len(data.train.images) // BATCH_SIZE))
+    content = kept(path, lambda: _serialize(*train(data, steps, device=device)))
     return _network(content, device, pinned=False)
 
 
@@ -260,27 +256,6 @@ def _network(content, device, pinned):
     net = net.to(device, memory_format=memory_format(torch.device(device)))
     known = float(metadata["test_accuracy"]) if "test_accuracy" in metadata else None
     return Network(net.eval(), hashlib.sha256(content).hexdigest(), known, pinned)
-
-
-def keep(path, content):
-    """Put bytes into a cache file, after their SHA-256; path None or not writable: do without."""
-    if path is None:
-        return
-    aside = path.with_name(f"{path.name}-{os.getpid()}")  # another run may be at the same entry
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(aside, hashlib.sha256(content).digest() + content)
-        os.replace(aside, path)
-
-
-def kept(path):
-    """The bytes of a cache file, or None: not there, or damaged, so they must be made again."""
-    try:
-        stored = path.read_bytes() if path else b""
-    except OSError:
-        return None
-    digest, content = stored[:32], stored[32:]
-    return content if hashlib.sha256(content).digest() == digest else None
 
 
 def main(arguments=None):

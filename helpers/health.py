@@ -9,7 +9,8 @@ from typing import NamedTuple
 ONE_CLASS = 0.5  # one class has more than this share of all samples
 LOST = 0.2  # a class with less than this part of its even share counts as lost
 ALIKE = 0.3  # samples of a class vary less than this part of what real ones do
-NOISE = 0.5  # FID above this part of that of shuffled pixels: no likeness to the data
+MALFORMED = 1.5  # they vary more than this many times what real ones do
+FAR, NOISE = 0.25, 0.5  # FID above this part of that of shuffled pixels: little or no likeness
 FROZEN = 0.5  # gray levels that fixed images change from one epoch to the next
 SURE = 0.98, 0.02  # mean D(x) and D(G(z)) of a discriminator that is never in doubt
 STEEP = 100.0  # norm of a gradient; ganhacks, number 11 (github.com/soumith/ganhacks)
@@ -67,7 +68,7 @@ def vae(history, result):
             f"**Overfitting:** {rest}; {facts}. Try more training images or fewer hidden units.",
         )
     lost = _lost(result)
-    absent = f" Among the samples, {_listing(lost)} hardly ever appear." if lost else ""
+    absent = f" Hardly ever seen among the samples: {_listing(lost)}." if lost else ""
     return Verdict("healthy", f"**Healthy:** {facts}; {rest}.{absent}")
 
 
@@ -86,29 +87,32 @@ def gan(history, result, changes=()):
     diversity = value["diversity"]
     spread = "" if diversity is None else f"samples of a class vary {diversity:.2f} times as much"
     spread = f"{spread} as real ones" if spread else "too few samples to judge their variety"
-    distance = f"FID {value['fid']:.1f} (real images {scores['fid']['floor']:.2f})"
+    fid, real, noise = (scores["fid"][key] for key in ("value", "floor", "ceiling"))
+    distance = f"FID {fid:.1f} (real images {real:.2f}, shuffled pixels {noise:.0f})"
 
     signs = []
-    if shares[top] > max(ONE_CLASS, 3 * even):
+    alike = diversity is not None and diversity < ALIKE
+    # Noise is seen as one class, too: alone, that is a sign only if the samples resemble the data
+    if shares[top] > max(ONE_CLASS, 3 * even) and (alike or fid < NOISE * noise):
         signs.append(f"{100 * shares[top]:.0f} % of the samples look like “{classes[top]}”")
-    if diversity is not None and diversity < ALIKE:
+    if alike:
         signs.append(spread)
-    if len(changes) and changes[-1] < FROZEN:
-        signs.append(f"the fixed images changed by only {changes[-1]:.2f} gray levels at last")
-    far = value["fid"] > NOISE * scores["fid"]["ceiling"]
-    if signs or (far and _sure(last)):
+    if signs or (fid > NOISE * noise and _sure(last)):
         signs += [distance, balance]
         return Verdict(
             "collapsed",
             f"**Collapsed:** {'; '.join(signs)}. Try a learning rate ten times smaller, the same "
             "for both networks, and look at the records of the first epochs.",
         )
-    if far:
+    if fid > FAR * noise:
+        advice = "Try more epochs."
+        if len(changes) and changes[-1] < FROZEN:
+            moved = f"{changes[-1]:.2f} gray levels"
+            advice = f"Fixed images changed by only {moved} at last: try a larger learning rate."
         return Verdict(
             "undertrained",
-            "**Undertrained:** the samples are not much nearer to real images than noise is: "
-            f"{distance}, shuffled pixels {scores['fid']['ceiling']:.0f}; {balance}. Try more "
-            "epochs.",
+            "**Undertrained:** the samples are still far from real images: "
+            f"{distance}; {balance}. {advice}",
         )
     if lost:
         return Verdict(
@@ -130,7 +134,10 @@ def gan(history, result, changes=()):
     agreement = "" if obeyed is None else f"{obeyed:.1f} % show what was asked for, "
     seen = f"all {len(classes)} classes appear (the rarest in {rarest:.1f} % of the samples)"
     doubt = "; D is hardly ever in doubt, so G learns slowly now" if _sure(last) else ""
-    return Verdict("healthy", f"**Healthy:** {seen}, {agreement}{spread}, {balance}{doubt}.")
+    many = diversity is not None and diversity > MALFORMED
+    excess = ", a sign that many are malformed" if many else ""
+    text = f"**Healthy:** {seen}, {agreement}{spread}{excess}, {distance}; {balance}{doubt}."
+    return Verdict("healthy", text)
 
 
 def warning(history):

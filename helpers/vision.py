@@ -3,9 +3,13 @@
 import contextlib
 import importlib
 import io
+import os
+import shutil
 import socket
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 
 def import_torchvision():
@@ -34,6 +38,29 @@ def import_torchvision():
         torchvision = importlib.import_module("torchvision")
         torchvision.operators_without_kernels = operators  # they vanish with this object
         return torchvision
+
+
+def download(folder, split, root, names):
+    """Fetch a set into root/<folder>/raw: aside first, then moved, so that half never counts.
+
+    folder, split: as of `fetch`; names: of the unpacked files that are wanted. Raises OSError.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder}-", suffix=".part", dir=root))
+    try:
+        fetch(folder, split, aside)
+        kept, raw = aside / "kept", root / folder / "raw"
+        kept.mkdir()
+        for name in names:
+            os.replace(aside / folder / "raw" / name, kept / name)
+        raw.parent.mkdir(exist_ok=True)
+        try:
+            os.replace(kept, raw)  # all at once, where there was nothing
+        except OSError:
+            for name in names:
+                os.replace(kept / name, raw / name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def fetch(folder, split, root, timeout=10.0):

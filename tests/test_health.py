@@ -66,24 +66,41 @@ def test_a_sure_discriminator_alone_is_no_collapse():
 
 
 @pytest.mark.parametrize(
-    ("result", "changes", "sign"),
+    ("result", "sign"),
     [
         # one class, as a linear conditional GAN at 20 times the rate ended
-        ({"fid": 248.3, "diversity": 0.05, "shares": [0.84, 0.16] + [0] * 8}, (), "84 % of the"),
-        ({"diversity": 0.1}, (), "vary 0.10 times as much"),
-        ({}, (4.0, 0.1), "changed by only 0.10 gray levels"),
+        ({"fid": 248.3, "diversity": 0.05, "shares": [0.84, 0.16] + [0] * 8}, "84 % of the"),
+        ({"shares": [0.6] + [0.4 / 9] * 9}, "60 % of the"),
+        ({"diversity": 0.1}, "vary 0.10 times as much"),
     ],
 )
-def test_collapsed_gans_are_called_collapsed(result, changes, sign):
-    verdict = health.gan([gan_record()], gan_result(**result), changes)
+def test_collapsed_gans_are_called_collapsed(result, sign):
+    verdict = health.gan([gan_record()], gan_result(**result))
     assert verdict.state == "collapsed" and not verdict.healthy
     assert sign in verdict.text and "Try a learning rate" in verdict.text
 
 
 def test_noise_is_collapse_only_if_the_discriminator_is_sure():
+    assert health.gan([gan_record()], gan_result(fid=53.0)).state == "undertrained"
     bad = gan_result(fid=120.0)
     assert health.gan([gan_record(1.0, 0.0)], bad).state == "collapsed"
     assert health.gan([gan_record()], bad).state == "undertrained"
+    # A linear conditional GAN after its first epoch, at the usual rate
+    early = gan_result(fid=100.2, diversity=0.6, shares=[0.54] + [0.46 / 9] * 9, agreement=20.0)
+    assert health.gan([gan_record(0.67, 0.38)], early).state == "undertrained"
+
+
+def test_images_that_stand_still_far_from_the_data_want_a_larger_rate():
+    verdict = health.gan([gan_record()], gan_result(fid=120.0), changes=[4.0, 0.1])
+    assert verdict.state == "undertrained"
+    assert "only 0.10 gray levels" in verdict.text and "larger learning rate" in verdict.text
+    assert health.gan([gan_record()], gan_result(), changes=[4.0, 0.1]).healthy
+
+
+def test_malformed_images_are_mentioned():
+    # A DCGAN at 20 times the learning rate: it trains, all classes are there, strokes are broken
+    verdict = health.gan([gan_record(0.69, 0.31)], gan_result(fid=6.0, diversity=1.76))
+    assert verdict.healthy and "malformed" in verdict.text
 
 
 def test_lost_classes_and_ignored_labels_are_named():
@@ -122,7 +139,7 @@ def test_a_vae_that_gets_worse_or_learns_by_heart():
 
 def test_a_vae_says_which_classes_its_samples_lack():
     result = vae_result() | {"class_shares": [0.0] + [1 / 9] * 9}
-    assert health.vae([vae_record()], result).text.endswith("“0” hardly ever appear.")
+    assert health.vae([vae_record()], result).text.endswith("among the samples: “0”.")
 
 
 @pytest.mark.parametrize(

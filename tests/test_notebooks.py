@@ -53,7 +53,7 @@ def test_it_only_calls_what_helpers_define(path):
     for cell in cells(path):
         assert not re.search(r"^\s*[!%]", cell.source, re.MULTILINE), cell.source
         for node in ast.walk(ast.parse(cell.source)):
-            assert not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)), cell.source
+            assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("filterwarnings", "simplefilter"), cell.source
         tags = set(cell.metadata.get("tags", []))

@@ -16,7 +16,7 @@ def garments():
 
 def nearest(train, test):
     """Share of test images whose nearest training image has their label."""
-    a, b = (part[0].reshape(len(part[0]), -1).astype(np.float32) for part in (train, test))
+    a, b = (images[:4000].reshape(-1, 784).astype(np.float32) for images, _ in (train, test))
     distance = (b**2).sum(1)[:, None] - 2 * b @ a.T + (a**2).sum(1)
     return (train[1][distance.argmin(1)] == test[1]).mean()
 
@@ -27,8 +27,8 @@ def test_ten_classes_that_can_be_told_apart(request, name, known):
     for images, labels in (train, test):
         assert images.shape == (len(labels), 28, 28) and images.dtype == np.uint8
         assert labels.dtype == np.int64 and np.bincount(labels).min() > 0.09 * len(labels)
-        assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
-        levels = np.bincount(images.ravel(), minlength=256)
+        assert len({image.tobytes() for image in images}) == len(images)
+        levels = np.bincount(images[:1000].ravel())
         assert (levels > 0).sum() > 200  # smooth, not black and white
         assert set(labels[:100]) == set(range(10))  # shuffled: the first N are of every class
     assert nearest(train, test) > known
@@ -36,13 +36,14 @@ def test_ten_classes_that_can_be_told_apart(request, name, known):
 
 def test_digits_stand_as_in_mnist(digits):
     images, labels = digits[0]
-    assert len(images) == 5988 and len(digits[1][0]) == 1200
+    assert len(images) == 20 * 1497 and len(digits[1][0]) == 4 * 300
     weight = images / images.sum((1, 2), keepdims=True)
     grid = np.arange(28)
     down, across = weight.sum(2) @ grid, weight.sum(1) @ grid
     assert abs(down - 13.5).max() < 1.5 and abs(across - 13.5).max() < 1.5
     tall = (images.max(2) > 127).sum(1)
-    assert 17 < tall.mean() < 21 and images[:, [0, -1]].max() == 0
+    assert 17 < tall.mean() < 21
+    assert (images[:, [0, -1]].max((1, 2)) > 0).mean() < 0.001  # hardly one reaches the border
 
 
 def test_the_same_seed_gives_the_same_bytes(digits, garments):

@@ -93,14 +93,14 @@ def test_kernel_distance_of_one_distribution_is_zero_on_average():
 
 def test_manifold_by_hand():
     # Real points 0, 1, 2, 10 with k = 1: the balls reach 1, 1, 1 and 8.
-    # Fake points 0.5, 1.5, 30, 31.5: they reach 1, 1, 1.5 and 1.5.
+    # Fake points 0.5, 1.5, 18.5, 30: they reach 1, 1, 11.5 and 11.5.
     real = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
-    fake = torch.tensor([[0.5], [1.5], [30.0], [31.5]])
+    fake = torch.tensor([[0.5], [1.5], [18.5], [30.0]])
     found = scores.manifold(real, fake, k=1)
-    assert found.precision == 2 / 4  # 30 and 31.5 lie in no real ball
-    assert found.recall == 3 / 4  # 0, 1 and 2 lie near 0.5 or 1.5; 10 near none
+    assert found.precision == 2 / 4  # 18.5 and 30 lie in no real ball
+    assert found.recall == 4 / 4  # 0, 1 and 2 lie near 0.5 or 1.5; 10 in the ball of 18.5
     assert found.density == (2 + 2) / 4  # 0.5 in the balls of 0, 1; 1.5 in those of 1, 2
-    assert found.coverage == 3 / 4  # 10's ball begins at 2
+    assert found.coverage == 3 / 4  # 10's ball ends at 18
 
 
 def test_manifold_of_a_cloud_with_itself_and_with_a_far_one():
