@@ -427,8 +427,13 @@ local function pipe_table(el)
     row(simple.headers) .. ", " .. table.concat(rows, ", ") .. ")")
 end
 
+local fences = 0
 local function fence(el)
-  if html then return el end
+  if html then
+    fences = fences + 1 -- pandoc numbers code from 1 again in every fragment: ids must differ
+    el.identifier = "code-" .. fences
+    return el
+  end
   local text = el.text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", "\\n"):gsub("\t", "    ")
   return pandoc.RawBlock(raw, '#fence("' .. text .. '", "' .. (el.classes[1] or "text") .. '")')
 end

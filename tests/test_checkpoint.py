@@ -110,7 +110,7 @@ def test_more_epochs_and_other_views_go_on(tmp_path):
 
 def test_other_data_is_refused(tmp_path):
     saved(tmp_path)
-    with pytest.raises(ValueError, match=r"made with other train-images \(SHA-256 abab.* now cdcd"):
+    with pytest.raises(ValueError, match="other train-images .*abab.* now cdcd"):
         resume(tmp_path, data={"train-images": "cd" * 32})
 
 
