@@ -90,7 +90,7 @@ def rng(seed, *purpose):
 def seeded(seed, *purpose):
     """Within the block, torch's global generators are seeded; afterwards they are as before.
 
-    For what draws from them and takes no generator: initialization of layers, and dropout.
+    For what draws from them and takes no generator: the initialization of layers.
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, *purpose))

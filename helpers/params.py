@@ -80,13 +80,13 @@ class CGANConfig:
     seed: int = 0
     train_limit: int = 0
     epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 2e-4
+    batch_size: int = 32
+    learning_rate: float = 5e-4
     beta1: float = 0.5
     beta2: float = 0.999
     latent_dim: int = 100  # length of z, each element ~ U(-1, 1)
-    hidden_dims: tuple = (256, 512, 1024)  # of the generator; the discriminator has them reversed
-    num_d_steps: int = 1  # discriminator steps for each generator step
+    hidden_dims: tuple = (256, 512)  # of the generator; the discriminator has them reversed
+    num_d_steps: int = 2  # discriminator steps for each generator step
     score_samples: int = 10_000
 
     def __post_init__(self):
