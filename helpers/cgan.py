@@ -1,11 +1,13 @@
 """Conditional GAN of linear layers (Mirza & Osindero 2014, arXiv:1411.1784)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.cuda_graph import recorded
 from helpers.data import to_signed
 from helpers.engine import (
     adam,
@@ -120,9 +122,17 @@ def train_cgan(config, generator, discriminator, opt_g, opt_d, images, labels, s
     shows the discriminator every image once and takes a generator step after every
     config.num_d_steps of its batches.
     """
+    flat, size = images.flatten(1), config.batch_size
+    real, y = to_signed(flat[:size]), labels[:size]
+    z = uniform((size, config.latent_dim), rng(config.seed, "example")).to(images.device)
+    parts = generator, discriminator, opt_g, opt_d
+    on_d, on_g = partial(train_d_step, *parts[:2], opt_d), partial(train_g_step, *parts[:2], opt_g)
+    d_step = recorded(on_d, parts, real, y, z, y)
+    g_step = recorded(on_g, parts, z, y)
     for epoch in range(start + 1, config.epochs + 1):
+        generator.train(), discriminator.train()
         of_d, of_g = train_epoch(
-            config, generator, discriminator, opt_g, opt_d, images, labels, epoch
+            config, d_step, g_step, flat, labels, generator.num_classes, epoch
         )
         grid = generate_grid(generator, rng(config.seed, "fixed noise"))
         loss_d, d_real, d_fake, grad_d = of_d
@@ -130,9 +140,12 @@ def train_cgan(config, generator, discriminator, opt_g, opt_d, images, labels, s
         yield Record(epoch, loss_d, loss_g, d_real, d_fake, grad_d, grad_g, grid)
 
 
-def train_epoch(config, generator, discriminator, opt_g, opt_d, images, labels, epoch):
-    """One pass over the images; returns the means of train_d_step and those of train_g_step."""
-    device, flat = images.device, images.flatten(1)
+def train_epoch(config, d_step, g_step, flat, labels, num_classes, epoch):
+    """One pass over the images (N, 784) uint8: d_step(real, y, z, fake_y), g_step(z, fake_y).
+
+    Returns the means of what the two steps return.
+    """
+    device = flat.device
     order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
     order = batches(len(flat), config.batch_size, order_rng).to(device)
     g_steps = len(order) // config.num_d_steps
@@ -144,17 +157,15 @@ def train_epoch(config, generator, discriminator, opt_g, opt_d, images, labels, 
 
     def draw(n):
         """Noise (n, batch_size, latent_dim) and uniform labels (n, batch_size) for n steps."""
-        y = torch.randint(generator.num_classes, (n, config.batch_size), generator=noise_rng)
+        y = torch.randint(num_classes, (n, config.batch_size), generator=noise_rng)
         return uniform((n, config.batch_size, config.latent_dim), noise_rng), y
 
     made_up = in_blocks(draw, len(order) + g_steps, device)
     totals_d, totals_g = torch.zeros(4, device=device), torch.zeros(2, device=device)
-    generator.train(), discriminator.train()
-    for step, index in enumerate(order, start=1):
-        real, y = to_signed(flat[index]), labels[index]
-        totals_d += train_d_step(generator, discriminator, opt_d, real, y, *next(made_up))
-        if step % config.num_d_steps == 0:
-            totals_g += train_g_step(generator, discriminator, opt_g, *next(made_up))
+    for number, index in enumerate(order, start=1):
+        totals_d += d_step(to_signed(flat[index]), labels[index], *next(made_up))
+        if number % config.num_d_steps == 0:
+            totals_g += g_step(*next(made_up))
     return finite_means(totals_d, len(order), epoch), finite_means(totals_g, g_steps, epoch)
 
 

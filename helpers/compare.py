@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-FORMAT = 1
+from helpers import tables
 
 
 def load(path):
@@ -26,8 +26,9 @@ def load(path):
         raise ValueError(f"{path}: not JSON ({error})") from None
     if not isinstance(result, dict) or "scores" not in result:
         raise ValueError(f"{path}: not the scores of a run")
-    if result.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {result.get('format')!r}, this version reads {FORMAT}")
+    if result.get("format") != tables.FORMAT:
+        found, known = result.get("format"), tables.FORMAT
+        raise ValueError(f"{path}: format {found!r}, this version reads {known}")
     return result
 
 
@@ -39,9 +40,9 @@ def table(results, names):
         entries = [result["scores"].get(key) for result in results]
         known = next(entry for entry in entries if entry)
         best = _best(entries, known["better"])
-        cells = [_cell(entry) + (" *" if i in best else "") for i, entry in enumerate(entries)]
-        unit = f", {known['unit']}" if known["unit"] else ""
-        rows.append((known["label"] + unit, *cells, known["better"]))
+        cells = [tables.cell(entry) if entry else "–" for entry in entries]
+        cells = [cell + (" *" if i in best else "") for i, cell in enumerate(cells)]
+        rows.append((tables.label(known), *cells, known["better"]))
     return rows
 
 
@@ -79,17 +80,9 @@ def _best(entries, better):
     return best if len(best) < len(known) else set()
 
 
-def _cell(entry):
-    if entry is None or entry["value"] is None:
-        return "–"
-    text = f"{entry['value']:,.{entry['digits']}f}"
-    return text if entry["std"] is None else f"{text} ± {entry['std']:,.{entry['digits']}f}"
-
-
 def _print(rows):
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        first, *others = (cell for cell in row)
+    for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers import archives, cache, csv_files, idx_files, paths, sample, vision
+from helpers import archives, cache, csv_files, garments, idx_files, paths, sample, vision
 
 SOURCES = ("auto", "csv", "idx", "download", "sample")
 
@@ -265,10 +265,12 @@ def _from_sample(name, root, shown, need_test_labels):
     kind = SETS[name].stand_in
     if not kind:
         raise _Absent(f"dataset {name} has no built-in stand-in; {_how_to_get(name, root)}")
-    code = Path(sample.__file__).read_bytes()  # the pictures are what this and three packages make
+    draw = {"digits": sample.digits, "garments": garments.draw}[kind]
+    # the pictures are what this code and three packages make
+    code = [Path(module.__file__).read_bytes() for module in (sample, garments)]
     versions = [metadata.version(package) for package in ("numpy", "pillow", "scikit-learn")]
-    key = cache.key("sample", kind, *versions, code)
-    arrays = cache.arrays(key, lambda: [a for part in getattr(sample, kind)() for a in part])
+    key = cache.key("sample", kind, *versions, *code)
+    arrays = cache.arrays(key, lambda: [array for part in draw() for array in part])
     return Images(*arrays[:2]), Images(*arrays[2:]), sample.WHERE[kind]
 
 

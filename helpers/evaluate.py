@@ -1,179 +1,30 @@
-"""Which scores each model gets, from which images, and how they read in a table.
+"""Which scores each model gets, and from which images.
 
 `vae`, `gan` and `cgan` return the contents of scores.json: plain numbers, lists and texts. Each
 score carries its value, its standard deviation, what real images reach under the same protocol
-(floor), what the worst case reaches (ceiling), and the protocol in one line. Floors and ceilings
-are computed once for each dataset and kept in build/cache. `gan_train` and `classroom` train
-classifiers and take minutes; they belong to the paper profile.
+(floor), what the worst case reaches (ceiling), and the protocol in one line; how all that reads in
+a table is in helpers/tables.py. Floors and ceilings are computed once for each dataset and kept in
+build/cache. `gan_train` and `classroom` train classifiers and take minutes.
 """
 
 import hashlib
 import json
 import math
 import statistics
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 
-from helpers import features, scores
+from helpers import features, scores, tables
 from helpers.cache import kept
 from helpers.checkpoint import write_json
 from helpers.data import to_unit
 from helpers.engine import rng
 from helpers.paths import ROOT
 
-FORMAT = 1  # raise it when a protocol changes, so that no kept floor is used for another protocol
 CACHE = ROOT / "build" / "cache"
 NEIGHBORS = 5
 LOOKED_UP = 500  # images whose nearest training image is searched
-
-
-class Spec(NamedTuple):
-    """How a score is shown and computed."""
-
-    group: str
-    label: str
-    better: str  # "↓" lower, "↑" higher, "≈" near the floor
-    digits: int
-    unit: str
-    protocol: str
-
-
-SPECS = {
-    "fid": Spec(
-        "samples", "Fréchet distance (FID)", "↓", 2, "",
-        "fit a Gaussian to the 128 features of {n} generated and of {n} test images: "
-        "|m - m'|² + tr(C + C' - 2 (C C')^½)",
-    ),
-    "kid": Spec(
-        "samples", "kernel distance (KID) × 1,000", "↓", 2, "",
-        "mean kernel value within generated + within test - 2 × across, kernel (x·y/128 + 1)³, "
-        "over all pairs of {n} and {n} images; real images give 0 on average",
-    ),
-    "precision": Spec(
-        "samples", "precision", "↑", 3, "",
-        "share of generated images that lie in the ball of some test image, which reaches its 5th "
-        "nearest test image in feature space",
-    ),
-    "recall": Spec(
-        "samples", "recall", "↑", 3, "",
-        "share of test images that lie in the ball of some generated image, which reaches its 5th "
-        "nearest generated image",
-    ),
-    "density": Spec(
-        "samples", "density", "↑", 3, "",
-        "number of test images' balls around a generated image, on average, divided by 5",
-    ),
-    "coverage": Spec(
-        "samples", "coverage", "↑", 3, "",
-        "share of test images' balls that hold a generated image",
-    ),
-    "fid_recon": Spec(
-        "samples", "FID of reconstructions", "↓", 2, "",
-        "the same distance for {n} training images that were encoded (mean) and decoded",
-    ),
-    "unseen": Spec(
-        "samples", "nearest real image is a training image", "≈", 1, "%",
-        "share of {looked} generated images whose nearest real image, in pixels, is one of the "
-        "{train} training and not of the {test} test images; the floor is the training images' "
-        "share of all, which new images hit; a copier reaches 100 %",
-    ),
-    "uneven": Spec(
-        "classes", "distance of class shares from uniform", "↓", 3, "",
-        "½ Σ |share - 1/{classes}| over the classes that the feature network sees in {n} images",
-    ),
-    "rarest": Spec(
-        "classes", "share of the rarest class", "↑", 1, "%",
-        "as above; an even spread gives 100/{classes} %",
-    ),
-    "diversity": Spec(
-        "classes", "diversity within classes", "≈", 3, "",
-        "total variance of the features within a class, divided by that of the test images of the "
-        "class; mean over classes",
-    ),
-    "least_diverse": Spec(
-        "classes", "diversity of the least diverse class", "≈", 3, "",
-        "the smallest of these ratios; 0 if a class never appears",
-    ),
-    "parzen": Spec(
-        "parzen", "Parzen-window log-likelihood", "↑", 1, "nats",
-        "mean log-density of {n} test images under Gaussians around {n} generated ones, their "
-        "width chosen on {held} training images (Goodfellow et al. 2014); ± is the standard error "
-        "over test images",
-    ),
-    "recon": Spec(
-        "likelihood", "test error", "↓", 2, "",
-        "squared error summed over 784 pixels in [0, 1], z drawn from q(z|x), {n} test images",
-    ),
-    "recon_mean": Spec(
-        "likelihood", "test error, decoding the mean", "↓", 2, "",
-        "the same with z = mu(x); PCA with as many numbers is the best linear code",
-    ),
-    "kl": Spec(
-        "likelihood", "KL", "", 2, "nats",
-        "KL(q(z|x) || N(0, I)), summed over latents",
-    ),
-    "loss": Spec(
-        "likelihood", "test error + KL", "↓", 2, "nats",
-        "the negative evidence lower bound under p(x|z) = N(x_hat, I/2), without its constant "
-        "392 ln π; weight 1 for the KL whatever beta was in training",
-    ),
-    "neg_elbo": Spec(
-        "likelihood", "-ELBO, variance 1/2", "↓", 2, "nats",
-        "the line above + 392 ln π = 448.7 nats: an upper bound on -ln p(x)",
-    ),
-    "neg_iwae": Spec(
-        "likelihood", "importance-weighted bound, K = 100", "↓", 2, "nats",
-        "-ln of the mean of 100 weights p(x, z)/q(z|x), variance 1/2: a tighter upper bound on "
-        "-ln p(x); ± is the standard error over {n} test images",
-    ),
-    "neg_iwae_few": Spec(
-        "likelihood", "the same, fewer images", "↓", 2, "nats",
-        "the K = 100 bound on the {few} test images of the next line",
-    ),
-    "neg_iwae_1000": Spec(
-        "likelihood", "the same, K = 1,000", "↓", 2, "nats",
-        "as above with 1,000 weights: what is left of the gap between bound and -ln p(x)",
-    ),
-    "neg_elbo_best": Spec(
-        "likelihood", "-ELBO, best variance", "↓", 2, "nats",
-        "as -ELBO, with the one pixel variance that suits the training images best ({variance}); "
-        "a density of values in [0, 1], so it may be negative",
-    ),
-    "active": Spec(
-        "likelihood", "active latents", "", 0, "",
-        "latents whose mu(x) varies over the test images by more than 0.01 (variance)",
-    ),
-    "agreement": Spec(
-        "labels", "label agreement", "↑", 1, "%",
-        "share of {n} generated images, all labels equally often, in which the feature network "
-        "sees the label that was asked for; floor: its accuracy on real test images",
-    ),
-    "gan_train_nn": Spec(
-        "labels", "GAN-train, nearest neighbor", "↑", 1, "%",
-        "accuracy on {n} real test images of the label of the nearest of {n} generated images, in "
-        "pixels; floor: the same with {n} real training images",
-    ),
-}  # fmt: skip
-
-# The headings of floor and ceiling in each group's table
-GROUPS = {
-    "samples": ("real training images", "shuffled pixels"),
-    "classes": ("real training images", "worst"),
-    "parzen": ("real training images", "shuffled pixels"),
-    "likelihood": ("linear VAE (PCA)", "mean image"),
-    "labels": ("real images", "chance"),
-}
-
-GOODFELLOW = "Goodfellow et al. 2014, Table 1"
-PARZEN_PUBLISHED = (
-    ("Stacked contractive autoencoder", 121.0, 1.6, GOODFELLOW),
-    ("Conditional GAN", 132.0, 1.8, "Mirza & Osindero 2014, Table 1"),
-    ("Deep belief network", 138.0, 2.0, GOODFELLOW),
-    ("Deep generative stochastic network", 214.0, 1.1, GOODFELLOW),
-    ("GAN", 225.0, 2.0, GOODFELLOW),
-)
 
 
 class Setting(NamedTuple):
@@ -227,7 +78,7 @@ def vae(data, sample, encode, decode, **options):
     with torch.no_grad():
         result["scores"] |= _reconstructions(setting, encode, decode)
         result["scores"] |= _likelihood(setting, encode, decode)
-    return _finish(result)
+    return result
 
 
 def gan(data, sample, **options):
@@ -238,7 +89,7 @@ def gan(data, sample, **options):
     setting = set_out(data, **options)
     result, draws, _ = _of_samples(setting, "gan", sample)
     result["scores"] |= _parzen(setting, draws[0])
-    return _finish(result)
+    return result
 
 
 def cgan(data, sample, **options):
@@ -258,7 +109,7 @@ def cgan(data, sample, **options):
 
     counts = sum(scores.confusion(wanted, labels, classes) for labels in seen)
     right = (setting.real.labels.cpu() == setting.test_labels).double().mean()
-    result["scores"]["agreement"] = _score(
+    result["scores"]["agreement"] = tables.entry(
         "agreement",
         [100 * (labels == wanted).double().mean() for labels in seen],
         100 * right,
@@ -268,7 +119,12 @@ def cgan(data, sample, **options):
     result["confusion"] = counts.tolist()
     share = 100 * counts.diagonal() / counts.sum(1)
     result["per_class"] = dict(zip(data.classes, _listed(share), strict=True))
-    return _finish(result)
+    return result
+
+
+def save(run, result):
+    """Write scores.json into the run's folder, whole or not at all."""
+    write_json(run / "scores.json", result)
 
 
 # --- Scores of samples -----------------------------------------------------------------------
@@ -282,11 +138,13 @@ def _of_samples(setting, model, sample):
     for draw in range(setting.draws):
         images = _checked(sample(n, rng(setting.seed, "scores", draw)), n).to(setting.device)
         values, labels = _image_scores(setting, images)
-        draws.append(images), found.append(values), seen.append(labels)
+        draws.append(images)
+        found.append(values)
+        seen.append(labels)
     reference = _references(setting)
     counts = {"n": n, "classes": classes}
     table = {
-        key: _score(
+        key: tables.entry(
             key,
             [values[key] for values in found],
             reference["floor"][key],
@@ -297,7 +155,7 @@ def _of_samples(setting, model, sample):
     }
     table["unseen"] = _unseen(setting, draws[0])
     result = {
-        "format": FORMAT,
+        "format": tables.FORMAT,
         "model": model,
         "data": {
             "name": data.name,
@@ -331,15 +189,14 @@ def _image_scores(setting, images):
     shares = scores.histogram(labels, classes)
     spread = scores.spread_within(seen.features, labels, classes)
     ratio = (spread.nan_to_num(0) / setting.spread)[setting.spread > 0]
-    some = len(ratio) > 0
     values = {
         "fid": scores.frechet(seen.features, real.features),
         "kid": 1000 * scores.kernel_distance(seen.features, real.features),
         **overlap._asdict(),
         "uneven": scores.distance_from_uniform(shares),
         "rarest": 100 * shares.min().item(),
-        "diversity": ratio.mean().item() if some else math.nan,
-        "least_diverse": ratio.min().item() if some else math.nan,
+        "diversity": ratio.mean().item(),
+        "least_diverse": ratio.min().item() if len(ratio) else math.nan,
     }
     return values, labels
 
@@ -352,9 +209,10 @@ def _references(setting):
     """
 
     def compute():
-        real = [_image_scores(setting, images)[0] for images in _training_draws(setting)]
+        draws = [_training_images(setting, draw) for draw in range(setting.draws)]
+        real = [_image_scores(setting, images)[0] for images in draws]
         floor = {key: statistics.fmean(values[key] for values in real) for key in real[0]}
-        shuffled = scores.shuffle_pixels(_training_draws(setting)[0].cpu(), rng(0, "shuffle"))
+        shuffled = scores.shuffle_pixels(draws[0].cpu(), rng(0, "shuffle"))
         ceiling, _ = _image_scores(setting, shuffled.to(setting.device))
         one_class = 1 - 1 / len(setting.data.classes)
         ceiling |= {"uneven": one_class, "rarest": 0.0, "diversity": 0.0, "least_diverse": 0.0}
@@ -364,17 +222,14 @@ def _references(setting):
     return _kept(setting, "references", key, compute)
 
 
-def _training_draws(setting):
-    """Training images that take the place of generated ones: a list of (n, 28, 28) uint8."""
+def _training_images(setting, draw=0):
+    """Training images that take the place of a draw of generated ones: (n, 28, 28) uint8."""
     images = torch.as_tensor(setting.data.train.images)
-    return [
-        images[_training_indices(setting, draw)].to(setting.device)
-        for draw in range(setting.draws)
-    ]
+    return images[_training_indices(setting, draw)].to(setting.device)
 
 
-def _training_indices(setting, draw):
-    """Of one draw; the images held out for the Parzen width are never among them."""
+def _training_indices(setting, draw=0):
+    """Which those are; the images held out for the Parzen width are never among them."""
     order = torch.randperm(_held_from(setting.data), generator=rng(0, "training images", draw))
     return order[: len(setting.test)]
 
@@ -394,13 +249,13 @@ def _parzen(setting, images):
         return list(scores.parzen(_pixels(setting, images), held, test))
 
     def compute():
-        images = _training_draws(setting)[0]
+        images = _training_images(setting)
         shuffled = scores.shuffle_pixels(images.cpu(), rng(0, "shuffle"))
         return {"floor": measure(images), "ceiling": measure(shuffled)}
 
     value, error, sigma = measure(images)
     reference = _kept(setting, "parzen", [len(test), str(setting.device)], compute)
-    entry = _score(
+    entry = tables.entry(
         "parzen",
         [value],
         reference["floor"][0],
@@ -448,7 +303,7 @@ def _unseen(setting, images):
     to_test, _ = scores.nearest(images, _pixels(setting, data.test.images))
     train, test = len(data.train.images), len(data.test.images)
     share = (to_train < to_test).double().mean().item()
-    entry = _score(
+    entry = tables.entry(
         "unseen",
         [100 * share],
         100 * train / (train + test),
@@ -465,13 +320,13 @@ def _unseen(setting, images):
 
 
 def _reconstructions(setting, encode, decode):
-    decoded = decode(encode(_pixels(setting, _training_draws(setting)[0]))[0])
+    decoded = decode(encode(_pixels(setting, _training_images(setting)))[0])
     images = decoded.mul(255).round().clamp(0, 255).to(torch.uint8).view(-1, 28, 28)
     seen = features.look(setting.network.net, images)
     reference = _references(setting)
     value = scores.frechet(seen.features, setting.real.features)
     floor, ceiling = reference["floor"]["fid"], reference["ceiling"]["fid"]
-    return {"fid_recon": _score("fid_recon", [value], floor, ceiling, n=len(images))}
+    return {"fid_recon": tables.entry("fid_recon", [value], floor, ceiling, n=len(images))}
 
 
 def _likelihood(setting, encode, decode):
@@ -479,9 +334,8 @@ def _likelihood(setting, encode, decode):
     x = _pixels(setting, setting.test)
     mu, logvar = encode(x)
     error, kl = _elbo_terms(setting, x, encode, decode)
-    train_error, _ = _elbo_terms(
-        setting, _pixels(setting, _training_draws(setting)[0]), encode, decode
-    )
+    train = _pixels(setting, _training_images(setting))
+    train_error, _ = _elbo_terms(setting, train, encode, decode)
     variance = statistics.fmean(train_error) / scores.WIDTH
     few = max(50, len(x) // 10)
 
@@ -491,7 +345,7 @@ def _likelihood(setting, encode, decode):
     bound = -scores.importance_bound(weights(x, 100))
     many = weights(x[:few], 1000)
     active = scores.active_units(mu)
-    linear = _linear(setting, mu.shape[1])
+    linear = _linear(setting, mu.shape[1], few)
     values = {
         "recon": error,
         "recon_mean": [(x - decode(mu)).square().sum(1).cpu().double().mean()],
@@ -503,8 +357,7 @@ def _likelihood(setting, encode, decode):
     }
     counts = {"n": len(x), "few": few, "variance": f"{variance:.4f}"}
     table = {
-        key: _score(key, value, *linear.get(key, (None, None)), **counts)
-        for key, value in values.items()
+        key: tables.entry(key, value, *linear[key], **counts) for key, value in values.items()
     }
     bounds = {
         "neg_iwae": bound,
@@ -512,7 +365,7 @@ def _likelihood(setting, encode, decode):
         "neg_iwae_1000": -scores.importance_bound(many),
     }
     for key, value in bounds.items():
-        entry = _score(key, [value.mean()], *linear[key], **counts)
+        entry = tables.entry(key, [value.mean()], *linear[key], **counts)
         entry["std"] = (value.std() / math.sqrt(len(value))).item()
         table[key] = entry | {"spread": "standard error over test images"}
     per_latent = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).cpu().double().mean(0)
@@ -533,32 +386,31 @@ def _elbo_terms(setting, x, encode, decode):
     return errors, kl.cpu().double().mean().item()
 
 
-def _linear(setting, rank):
-    """The yardsticks {score: (linear VAE with `rank` latents, mean image alone)}."""
+def _linear(setting, rank, few):
+    """The yardsticks {score: (linear VAE with `rank` latents, mean image alone)}.
+
+    few: of how many test images the scores neg_iwae_few and neg_iwae_1000 are.
+    """
     test = to_unit(setting.test.cpu()).flatten(1)
 
     def compute():
         pca = scores.fit_pca(to_unit(setting.data.train.images).flatten(1), min(rank, 783))
-        alone = (test - pca.mean).square().sum(1).mean().item()
-        exact = scores.linear_vae_nll(pca, test, 0.5)
-        few = exact[: max(50, len(test) // 10)].mean().item()
-        exact = exact.mean().item()
+        errors = (test - pca.mean).square().sum(1)
+        bounds = scores.linear_vae_nll(pca, test, 0.5)
+        error, bound = errors.mean().item(), bounds.mean().item()
         best = scores.linear_vae_nll(pca, test).mean().item()
-        mean_image = scores.gaussian_nll(alone)
-        mean_best = scores.gaussian_nll(alone, pca.values.mean().item())
-        constant = scores.gaussian_nll(0.0)
-        alone_few = (test[: max(50, len(test) // 10)] - pca.mean).square().sum(1).mean().item()
-        mean_few = scores.gaussian_nll(alone_few)
+        alone = scores.gaussian_nll(error)
+        of_few = bounds[:few].mean().item(), scores.gaussian_nll(errors[:few].mean().item())
         return {
-            "recon": (None, alone),
-            "recon_mean": (scores.pca_error(pca, test).mean().item(), alone),
+            "recon": (None, error),
+            "recon_mean": (scores.pca_error(pca, test).mean().item(), error),
             "kl": (None, 0.0),
-            "loss": (exact - constant, alone),
-            "neg_elbo": (exact, mean_image),
-            "neg_iwae": (exact, mean_image),
-            "neg_iwae_few": (few, mean_few),
-            "neg_iwae_1000": (few, mean_few),
-            "neg_elbo_best": (best, mean_best),
+            "loss": (bound - scores.gaussian_nll(0.0), error),
+            "neg_elbo": (bound, alone),
+            "neg_iwae": (bound, alone),
+            "neg_iwae_few": of_few,
+            "neg_iwae_1000": of_few,
+            "neg_elbo_best": (best, scores.gaussian_nll(error, pca.values.mean().item())),
             "active": (int((pca.values[:rank] > 0.5).sum()), 0),
         }
 
@@ -577,13 +429,13 @@ def _one_nearest(setting, images, labels):
         return 100 * (labels[index.cpu()] == setting.test_labels).double().mean().item()
 
     def compute():
-        own = torch.as_tensor(setting.data.train.labels)[_training_indices(setting, 0)]
-        return accuracy(_training_draws(setting)[0], own)
+        own = torch.as_tensor(setting.data.train.labels)[_training_indices(setting)]
+        return accuracy(_training_images(setting), own)
 
     floor = _kept(setting, "nearest", [len(test)], compute)
     chance = 100 / len(setting.data.classes)
     value = accuracy(images, labels)
-    return {"gan_train_nn": _score("gan_train_nn", [value], floor, chance, n=len(test))}
+    return {"gan_train_nn": tables.entry("gan_train_nn", [value], floor, chance, n=len(test))}
 
 
 def gan_train(data, sample, count=0, steps=600, repeats=3, seed=0, device="cpu"):
@@ -644,135 +496,7 @@ def _taught(data, images, labels, steps, seed, device):
     return 100 * features.accuracy(net, data.test)
 
 
-# --- Tables ----------------------------------------------------------------------------------
-
-
-def values(result, what="value"):
-    """{score: number} of a result as attributes; what: "value", "std", "floor" or "ceiling"."""
-    return SimpleNamespace(**{key: entry[what] for key, entry in result["scores"].items()})
-
-
-def rows(result, group):
-    """(columns, rows) of formatted strings for one of GROUPS; no rows if the model has no such."""
-    floor, ceiling = GROUPS[group]
-    table = [
-        (
-            _label(entry),
-            _with_spread(entry),
-            _number(entry["floor"], entry["digits"]),
-            _number(entry["ceiling"], entry["digits"]),
-            entry["better"],
-        )
-        for entry in result["scores"].values()
-        if entry["group"] == group
-    ]
-    return ("score", "this run", floor, ceiling, "better"), table
-
-
-def protocols(result, *groups):
-    """(columns, rows): how each score of the groups is computed, in one line."""
-    table = [
-        (entry["label"], entry["protocol"])
-        for entry in result["scores"].values()
-        if entry["group"] in groups
-    ]
-    return ("score", "protocol"), table
-
-
-def protocol(result):
-    """One sentence on what all scores of a result share, for a caption."""
-    return (
-        f"{result['n']:,} generated images, rounded to 8-bit gray levels, against {result['n']:,} "
-        f"test images; mean ± standard deviation over {result['draws']} draws unless the protocol "
-        f"says otherwise; features of {result['network']['line']}."
-    )
-
-
-def parzen_rows(result):
-    """(columns, rows): this run's Parzen log-likelihood beside the published ones, worst first.
-
-    The published rows are of MNIST with 10,000 samples; for anything else they are left out.
-    """
-    entry = result["scores"]["parzen"]
-    here = f"{result['n']:,} samples, σ = {entry['sigma']:.3f}"
-    table = [
-        ("real training images", entry["floor"], None, f"{result['n']:,} samples, this project"),
-        ("this run", entry["value"], entry["std"], here),
-    ]
-    if result["data"]["name"] == "MNIST" and result["data"]["verified"] and result["n"] == 10_000:
-        table += PARZEN_PUBLISHED
-    return ("model", "log-likelihood in nats", "source"), [
-        (name, _number(value, 1) + (f" ± {error:.1f}" if error else ""), source)
-        for name, value, error, source in sorted(table, key=lambda row: row[1])
-    ]
-
-
-def per_class_rows(result):
-    """(columns, rows): what the network sees when each label is asked for (`cgan` only)."""
-    columns = ("label", "agreement", "most frequent confusion")
-    table = []
-    for row, (name, share) in enumerate(result["per_class"].items()):
-        counts = list(result["confusion"][row])
-        total, counts[row] = sum(counts), 0
-        other = max(range(len(counts)), key=counts.__getitem__)
-        mistake = f"{result['classes'][other]}: {100 * counts[other] / total:.1f} %"
-        table.append((name, f"{share:.1f} %", mistake if counts[other] else "none"))
-    return columns, table
-
-
-def classroom_rows(result):
-    """(columns, rows) of what `classroom` returns."""
-    columns = ("share of the training images", "images", "real only", "with as many generated")
-    table = [
-        (
-            f"{100 * row['share']:.0f} %",
-            f"{row['images']:,}",
-            _mean_of(row["real"]),
-            _mean_of(row["mixed"]),
-        )
-        for row in result
-    ]
-    return columns, table
-
-
-def gan_train_rows(result):
-    """(columns, rows) of what `gan_train` returns."""
-    columns = ("trained on", "accuracy on real test images")
-    return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
-
-
-def save(run, result):
-    """Write scores.json into the run's folder, whole or not at all."""
-    write_json(run / "scores.json", result)
-
-
 # --- Inside ----------------------------------------------------------------------------------
-
-
-def _score(key, values, floor, ceiling, **counts):
-    """One entry of scores.json."""
-    spec = SPECS[key]
-    values = [float(value) for value in values]
-    shown = {name: f"{c:,}" if isinstance(c, int) else c for name, c in counts.items()}
-    several = len(values) > 1
-    return {
-        "group": spec.group,
-        "label": spec.label,
-        "unit": spec.unit,
-        "better": spec.better,
-        "digits": spec.digits,
-        "value": _finite(statistics.fmean(values)),
-        "std": _finite(statistics.stdev(values)) if several else None,
-        "spread": f"standard deviation over {len(values)} draws" if several else "",
-        "floor": _finite(floor),
-        "ceiling": _finite(ceiling),
-        "protocol": spec.protocol.format(**shown),
-    }
-
-
-def _finish(result):
-    result["scores"] = {key: result["scores"][key] for key in SPECS if key in result["scores"]}
-    return result
 
 
 def _checked(images, n):
@@ -803,34 +527,11 @@ def _kept(setting, kind, key, compute):
 
 def _kept_file(cache, kind, key, compute):
     """The JSON value kept under this key, else that of compute(), which is then kept."""
-    text = json.dumps([FORMAT, kind, key], sort_keys=True)
+    text = json.dumps([tables.FORMAT, kind, key], sort_keys=True)
     name = f"scores-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = cache / name if cache else None
     return json.loads(kept(path, lambda: json.dumps(compute()).encode()))
 
 
-def _finite(value):
-    """JSON has no NaN: a score that cannot be computed is None."""
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
 def _listed(tensor):
-    return [_finite(value) for value in tensor.tolist()]
-
-
-def _label(entry):
-    return f"{entry['label']}, {entry['unit']}" if entry["unit"] else entry["label"]
-
-
-def _number(value, digits):
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _with_spread(entry):
-    text = _number(entry["value"], entry["digits"])
-    return text if entry["std"] is None else f"{text} ± {entry['std']:,.{entry['digits']}f}"
-
-
-def _mean_of(values):
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread} %"
+    return [tables.finite(value) for value in tensor.tolist()]

@@ -1,11 +1,13 @@
 """DCGAN for 28x28 images, without resizing (Radford et al. 2016, arXiv:1511.06434)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.cuda_graph import recorded
 from helpers.data import to_signed
 from helpers.engine import (
     adam,
@@ -96,7 +98,8 @@ def initialize(layer):
 
 
 def train_step(generator, discriminator, opt_g, opt_d, real, z):
-    """One step of both networks on real (N, 1, 28, 28) and z (N, latent_dim); returns sums (6,).
+    """One step of both networks on real (N, 1, 28, 28) and z (N, latent_dim); returns (6,):
+    both losses, mean D(x) and D(G(z)), and the norms of both gradients.
 
     Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1 with one discriminator step and the
     non-saturating generator loss; softplus(-a) = -log sigmoid(a).
@@ -126,22 +129,25 @@ def train_gan(config, generator, discriminator, opt_g, opt_d, images, start=0):
     images: (N, 28, 28) uint8 on the device of the networks.
     """
     fixed = fixed_noise(config)
+    real = to_signed(images[: config.batch_size]).unsqueeze(1)
+    z = fixed.to(images.device)[:1].repeat(len(real), 1)
+    parts = generator, discriminator, opt_g, opt_d
+    step = recorded(partial(train_step, *parts), parts, real, z)
     for epoch in range(start + 1, config.epochs + 1):
-        means = train_epoch(config, generator, discriminator, opt_g, opt_d, images, epoch)
+        generator.train(), discriminator.train()
+        means = train_epoch(config, step, images, epoch)
         yield Record(epoch, *means, generate(generator, fixed))
 
 
-def train_epoch(config, generator, discriminator, opt_g, opt_d, images, epoch):
-    """One pass over the images; returns the six means of train_step over its steps."""
+def train_epoch(config, step, images, epoch):
+    """One pass over the images; step(real, z). Returns the means of its six values."""
     order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
     order = batches(len(images), config.batch_size, order_rng).to(images.device)
     shape = config.batch_size, config.latent_dim
     noise = in_blocks(lambda n: uniform((n, *shape), noise_rng), len(order), images.device)
     totals = torch.zeros(6, device=images.device)
-    generator.train(), discriminator.train()
     for index, z in zip(order, noise, strict=True):
-        real = to_signed(images[index]).unsqueeze(1)
-        totals += train_step(generator, discriminator, opt_g, opt_d, real, z)
+        totals += step(to_signed(images[index]).unsqueeze(1), z)
     return finite_means(totals, len(order), epoch)
 
 

@@ -22,7 +22,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SURROUNDINGS = {"source": "auto", "data_dir": "", "out_dir": "", "device": "auto", "resume": True}
 
 # A finished run may go on to more epochs and may be shown differently; nothing else may differ.
-FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples")
+FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples", "classroom")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class CGANConfig:
     hidden_dims: tuple = (256, 512)  # of the generator; the discriminator has them reversed
     num_d_steps: int = 2  # discriminator steps for each generator step
     score_samples: int = 10_000
+    classroom: bool = False  # also train classifiers on real and generated images
 
     def __post_init__(self):
         check_common(self)
@@ -95,6 +96,8 @@ class CGANConfig:
         check(self, "latent_dim", int, 1, 4096)
         check(self, "num_d_steps", int, 1, 100)
         check_ints(self, "hidden_dims", 1, 8, 1, 8192)
+        if type(self.classroom) is not bool:
+            raise ValueError(f"classroom must be True or False, got {self.classroom!r}")
 
 
 CONFIGS = {"01_vae": VAEConfig, "02_gan": GANConfig, "03_cgan": CGANConfig}

@@ -1,12 +1,14 @@
 """Variational autoencoder of linear layers (Kingma & Welling 2014, arXiv:1312.6114)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from helpers.cuda_graph import recorded
 from helpers.data import to_unit
-from helpers.engine import adam, batches, finite_means, rng, seeded
+from helpers.engine import adam, batches, finite_means, from_unit, rng, seeded
 
 
 class VAE(nn.Module):
@@ -81,6 +83,9 @@ def train_vae(config, model, optimizer, images, test_images, start=0):
     """
     device = images.device
     flat, test_flat = images.flatten(1), test_images.flatten(1)
+    x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
+    on_batch = partial(train_step, model, optimizer, beta=config.beta)
+    step = recorded(on_batch, (model, optimizer), x, no_noise.expand(len(x), -1))
     for epoch in range(start + 1, config.epochs + 1):
         order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
         order = batches(len(flat), config.batch_size, order_rng).to(device)
@@ -88,8 +93,7 @@ def train_vae(config, model, optimizer, images, test_images, start=0):
         totals = torch.zeros(2, device=device)
         model.train()
         for index, step_noise in zip(order, noise, strict=True):
-            x = to_unit(flat[index])
-            totals += train_step(model, optimizer, x, step_noise, config.beta)
+            totals += step(to_unit(flat[index]), step_noise)
         recon, kl = finite_means(totals, len(order), epoch)
         yield Record(epoch, recon, kl, *evaluate(model, test_flat, config.seed))
 
@@ -117,15 +121,15 @@ def kl_per_latent(model, flat):
 
 @torch.no_grad()
 def sample(model, n, rng):
-    """n images decoded from z ~ N(0, I): (n, 28, 28) float32 in [0, 1], on the CPU."""
+    """The means of p(x|z) for n draws of z ~ N(0, I): (n, 28, 28) uint8, on the CPU."""
     device = model.mu.weight.device
     z = torch.randn((n, model.mu.out_features), generator=rng).to(device)
-    return model.decode(z).view(n, 28, 28).cpu()
+    return from_unit(model.decode(z)).view(n, 28, 28).cpu()
 
 
 @torch.no_grad()
 def interpolate(model, x_a, x_b, steps):
-    """Decoded points on the line between the codes mu of two images (784,): (steps, 28, 28)."""
+    """Decoded points between the codes mu of two images (784,): (steps, 28, 28) uint8."""
     mu, _ = model.encode(torch.stack([x_a, x_b]))
     weight = torch.linspace(0, 1, steps, device=mu.device)[:, None]
-    return model.decode(torch.lerp(mu[0], mu[1], weight)).view(steps, 28, 28).cpu()
+    return from_unit(model.decode(torch.lerp(mu[0], mu[1], weight))).view(steps, 28, 28).cpu()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import archives, cache, csv_files, data, vision
+from helpers import archives, cache, csv_files, data, garments, sample, vision
 
 STEMS = {"train": "train", "test": "t10k"}
 
@@ -483,6 +483,22 @@ def test_auto_without_data_and_network_says_so_and_takes_the_stand_in(root, caps
     assert told[0].startswith("MNIST: downloading") and len(told) == 2
     assert "download failed: no route to host" in told[1] and "not the real set" in told[1]
     assert not any(root.rglob("*.part"))
+
+
+@pytest.mark.parametrize("module", [sample, garments])
+def test_a_kept_stand_in_is_drawn_again_when_its_code_changes(tmp_path, monkeypatch, module):
+    drawn = []
+    made = [pictures(4), pictures(2)]
+    monkeypatch.setattr(garments, "draw", lambda: drawn.append(1) or made)
+    for _ in range(2):
+        data.load("FashionMNIST", "sample")
+    assert len(drawn) == 1
+    changed = tmp_path / "changed.py"
+    with open(module.__file__, "rb") as file:
+        changed.write_bytes(file.read() + b"\n")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    data.load("FashionMNIST", "sample")
+    assert len(drawn) == 2
 
 
 @pytest.mark.parametrize("name", ["KMNIST", "EMNIST-letters"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers import compare, data, evaluate, features, scores
+from helpers import compare, data, evaluate, features, scores, tables
 
 OPTIONS = {"n": 300, "sampling_seeds": 1}
 
@@ -171,24 +171,24 @@ def test_every_score_says_what_it_is(digits, options):
         assert needed <= set(entry), key
         assert not re.search(r"[{}]", entry["protocol"]), key
         assert isinstance(entry["value"], float) and entry["better"] in ("↓", "↑", "≈")
-    assert features.SHA256["MNIST"][:12] in evaluate.protocol(result)
+    assert features.SHA256["MNIST"][:12] in tables.protocol(result)
     for group in ("samples", "classes", "parzen", "labels"):
-        columns, rows = evaluate.rows(result, group)
+        columns, rows = tables.rows(result, group)
         assert rows and all(len(row) == len(columns) == 5 for row in rows)
         assert all(isinstance(cell, str) for row in rows for cell in row)
-        assert len(evaluate.protocols(result, group)[1]) == len(rows)
-    assert evaluate.rows(result, "likelihood")[1] == []
-    fid = next(row for row in evaluate.rows(result, "samples")[1] if "FID" in row[0])
+        assert len(tables.protocols(result, group)[1]) == len(rows)
+    assert tables.rows(result, "likelihood")[1] == []
+    fid = next(row for row in tables.rows(result, "samples")[1] if "FID" in row[0])
     assert (
         fid[1] == f"{result['scores']['fid']['value']:.2f} ± {result['scores']['fid']['std']:.2f}"
     )
-    assert len(evaluate.per_class_rows(result)[1]) == 10
+    assert len(tables.per_class_rows(result)[1]) == 10
 
 
 def test_published_parzen_rows_stand_only_beside_their_own_protocol(digits, options):
     result = evaluate.gan(digits, sampler(digits.train), **options)
-    assert len(evaluate.parzen_rows(result)[1]) == 2
-    rows = evaluate.parzen_rows(result | {"n": 10_000})[1]
+    assert len(tables.parzen_rows(result)[1]) == 2
+    rows = tables.parzen_rows(result | {"n": 10_000})[1]
     assert ("GAN", "225.0 ± 2.0", "Goodfellow et al. 2014, Table 1") in rows and len(rows) == 7
 
 
@@ -283,14 +283,14 @@ def test_classroom_and_gan_train(digits, monkeypatch):
     rows = evaluate.classroom(digits, sample, shares=(0.05, 1.0), repeats=2)
     assert [row["images"] for row in rows] == [200, 4000]
     assert all(len(row["real"]) == len(row["mixed"]) == 2 for row in rows)
-    assert len(evaluate.classroom_rows(rows)[1]) == 2
+    assert len(tables.classroom_rows(rows)[1]) == 2
     misled = evaluate.classroom(digits, deaf, shares=(0.05,), repeats=2)
     assert np.mean(rows[0]["mixed"]) > np.mean(misled[0]["mixed"])
     assert rows[0]["real"] == misled[0]["real"]
     good, bad = (evaluate.gan_train(digits, s, count=500, repeats=2) for s in (sample, deaf))
     assert np.mean(good["generated"]) > 60 > np.mean(bad["generated"]) + 30
     assert good["real"] == bad["real"] and good["count"] == 500
-    assert evaluate.gan_train_rows(good)[1][0][0] == "real"
+    assert tables.gan_train_rows(good)[1][0][0] == "real"
 
 
 def test_a_taught_network_learns(digits):

@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import cgan, checkpoint, engine, gan, vae
+from helpers import cgan, checkpoint, cuda_graph, engine, gan, vae
 from helpers.params import CGANConfig, GANConfig, VAEConfig
 
 CPU = torch.device("cpu")
 DATA = {"train-images": "ab" * 32}
 
 
-def run_vae(images, labels, folder, epochs, **changed):
+def run_vae(images, labels, folder, epochs, device=CPU, **changed):
     config = VAEConfig(epochs=epochs, hidden_dim=8, latent_dim=4, batch_size=32, **changed)
-    model, optimizer = vae.build(config, CPU)
+    model, optimizer = vae.build(config, device)
     parts = {"model": model, "optimizer": optimizer}
     history = checkpoint.resume(folder, config, DATA, vae.Record, parts)
     return config, parts, history, vae.train_vae(
@@ -22,19 +22,19 @@ def run_vae(images, labels, folder, epochs, **changed):
     )  # fmt: skip
 
 
-def run_gan(images, labels, folder, epochs, **changed):
+def run_gan(images, labels, folder, epochs, device=CPU, **changed):
     config = GANConfig(epochs=epochs, latent_dim=6, base_channels=4, batch_size=32, **changed)
-    nets = gan.build(config, CPU)
+    nets = gan.build(config, device)
     parts = dict(zip(("generator", "discriminator", "opt_g", "opt_d"), nets, strict=True))
     history = checkpoint.resume(folder, config, DATA, gan.Record, parts)
     return config, parts, history, gan.train_gan(config, *nets, images, start=len(history))
 
 
-def run_cgan(images, labels, folder, epochs, **changed):
+def run_cgan(images, labels, folder, epochs, device=CPU, **changed):
     config = CGANConfig(
         epochs=epochs, latent_dim=6, hidden_dims=[16, 24], num_d_steps=2, batch_size=32, **changed
     )
-    nets = cgan.build(config, 10, CPU)
+    nets = cgan.build(config, 10, device)
     parts = dict(zip(("generator", "discriminator", "opt_g", "opt_d"), nets, strict=True))
     history = checkpoint.resume(folder, config, DATA, cgan.Record, parts)
     return config, parts, history, cgan.train_cgan(
@@ -134,7 +134,7 @@ def test_vae_interpolation_ends_at_the_two_images():
     model, (a, b) = vae.VAE(8, 4), torch.rand(2, 784)
     path = vae.interpolate(model, a, b, 5)
     ends = model.decode(model.encode(torch.stack([a, b]))[0]).detach().view(2, 28, 28)
-    torch.testing.assert_close(path[[0, -1]], ends)
+    assert torch.equal(path[[0, -1]], engine.from_unit(ends))
 
 
 def test_first_gan_step_equals_a_plain_implementation(images):
@@ -247,3 +247,27 @@ def test_changes_are_gray_levels_between_neighbors():
     frames = [torch.full((16, 28, 28), level, dtype=torch.uint8) for level in (0, 10, 4)]
     records = [gan.Record(k, 0, 0, 0, 0, 0, 0, frame) for k, frame in enumerate(frames, 1)]
     assert gan.changes(records) == [10.0, 6.0]
+
+
+def test_on_the_cpu_a_step_is_not_recorded():
+    def step(x):
+        return x
+
+    assert cuda_graph.recorded(step, (), torch.zeros(1)) is step
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@ALL
+def test_a_recorded_step_equals_a_plain_one(run, images, labels, tmp_path, monkeypatch):
+    def weights(folder):
+        records = run(images.cuda(), labels.cuda(), folder, 2, device=torch.device("cuda"))
+        for _ in records[3]:
+            pass
+        networks = [part for part in records[1].values() if isinstance(part, nn.Module)]
+        return [weight for network in networks for weight in network.state_dict().values()]
+
+    replayed = weights(tmp_path)
+    for model in (vae, gan, cgan):
+        monkeypatch.setattr(model, "recorded", lambda step, *rest: step)
+    for a, b in zip(replayed, weights(tmp_path), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

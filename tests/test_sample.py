@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from helpers import sample
+from helpers import garments, sample
 
 
 @pytest.fixture(scope="module")
@@ -10,8 +10,8 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def garments():
-    return sample.garments(train=1000, test=200)
+def clothes():
+    return garments.draw(train=1000, test=200)
 
 
 def nearest(train, test):
@@ -21,7 +21,7 @@ def nearest(train, test):
     return (train[1][distance.argmin(1)] == test[1]).mean()
 
 
-@pytest.mark.parametrize(("name", "known"), [("digits", 0.9), ("garments", 0.9)])
+@pytest.mark.parametrize(("name", "known"), [("digits", 0.9), ("clothes", 0.9)])
 def test_ten_classes_that_can_be_told_apart(request, name, known):
     train, test = request.getfixturevalue(name)
     for images, labels in (train, test):
@@ -46,12 +46,12 @@ def test_digits_stand_as_in_mnist(digits):
     assert (images[:, [0, -1]].max((1, 2)) > 0).mean() < 0.001  # hardly one reaches the border
 
 
-def test_the_same_seed_gives_the_same_bytes(digits, garments):
-    again = sample.garments(train=1000, test=200)
-    other = sample.garments(seed=1, train=1000, test=200)
+def test_the_same_seed_gives_the_same_bytes(digits, clothes):
+    again = garments.draw(train=1000, test=200)
+    other = garments.draw(seed=1, train=1000, test=200)
     for part in (0, 1):
-        assert np.array_equal(garments[part][0], again[part][0])
-        assert not np.array_equal(garments[part][0], other[part][0])
+        assert np.array_equal(clothes[part][0], again[part][0])
+        assert not np.array_equal(clothes[part][0], other[part][0])
     again = sample.digits()
     for part in (0, 1):
         for k in (0, 1):
