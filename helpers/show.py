@@ -115,6 +115,11 @@ def layer_rows(call, *inputs, module=None):
     return rows
 
 
+def counted(n, what):
+    """1 epoch, 2 epochs."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def standin_notice(data):
     """What every caption must add when the images are not the real set."""
     return "" if data.real else f" (Stand-in images, not {data.name}.)"
