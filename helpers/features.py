@@ -88,7 +88,7 @@ class Seen(NamedTuple):
 def describe(network):
     """One line for the reader."""
     known = network.accuracy is not None
-    accuracy = f"{100 * network.accuracy:.2f} % test accuracy, " if known else ""
+    accuracy = f"{100 * network.accuracy:.2f}% test accuracy, " if known else ""
     facts = f"({accuracy}SHA-256 {network.sha256[:12]})"
     if network.pinned:
         return f"the project's fixed network {facts}"
@@ -189,7 +189,7 @@ def fit(images, labels, classes, steps, seed, move=None, report=None):
 
 
 def _bend(images, rng):
-    """Characters turned by up to 10 degrees, scaled by up to 10 %, shifted by up to 2 pixels."""
+    """Characters turned by up to 10 degrees, scaled by up to 10%, shifted by up to 2 pixels."""
     n = len(images)
     angle, scale, right, down = torch.rand((4, n), generator=rng).mul(2).sub(1)
     angle, scale = angle * 0.17, 1 + 0.1 * scale
@@ -287,7 +287,7 @@ def main(arguments=None):
         print(error, file=sys.stderr)
         return 2
     network = _network(content, "cpu", pinned=False)
-    print(f"{out}: {len(content):,} bytes, {100 * network.accuracy:.2f} % test accuracy")
+    print(f"{out}: {len(content):,} bytes, {100 * network.accuracy:.2f}% test accuracy")
     print(f"SHA-256 {network.sha256}")
     return 0
 

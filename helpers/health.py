@@ -94,7 +94,7 @@ def gan(history, result, changes=()):
     alike = diversity is not None and diversity < ALIKE
     # Noise is seen as one class, too: alone, that is a sign only if the samples resemble the data
     if shares[top] > max(ONE_CLASS, 3 * even) and (alike or fid < NOISE * noise):
-        signs.append(f"{100 * shares[top]:.0f} % of the samples look like “{classes[top]}”")
+        signs.append(f"{100 * shares[top]:.0f}% of the samples look like “{classes[top]}”")
     if alike:
         signs.append(spread)
     if signs or (fid > NOISE * noise and _sure(last)):
@@ -117,7 +117,7 @@ def gan(history, result, changes=()):
     if lost:
         return Verdict(
             "classes lost",
-            f"**Classes lost:** hardly ever seen (in under {100 * LOST * even:.1f} % of the "
+            f"**Classes lost:** hardly ever seen (in under {100 * LOST * even:.1f}% of the "
             f"samples) are {_listing(lost)}; {distance}; {balance}. Try another seed, more "
             "epochs, or a smaller learning rate.",
         )
@@ -126,13 +126,13 @@ def gan(history, result, changes=()):
         worst = min(result["per_class"], key=result["per_class"].get)
         return Verdict(
             "labels ignored",
-            f"**Labels ignored:** only {obeyed:.0f} % of the samples show what was asked for, "
-            f"“{worst}” in {result['per_class'][worst]:.0f} %; {distance}; {balance}. Try more "
+            f"**Labels ignored:** only {obeyed:.0f}% of the samples show what was asked for, "
+            f"“{worst}” in {result['per_class'][worst]:.0f}%; {distance}; {balance}. Try more "
             "epochs first: the classes are learned after the strokes.",
         )
     rarest = 100 * min(shares)
-    agreement = "" if obeyed is None else f"{obeyed:.1f} % show what was asked for, "
-    seen = f"all {len(classes)} classes appear (the rarest in {rarest:.1f} % of the samples)"
+    agreement = "" if obeyed is None else f"{obeyed:.1f}% show what was asked for, "
+    seen = f"all {len(classes)} classes appear (the rarest in {rarest:.1f}% of the samples)"
     doubt = "; D is hardly ever in doubt, so G learns slowly now" if _sure(last) else ""
     many = diversity is not None and diversity > MALFORMED
     excess = ", a sign that many are malformed" if many else ""

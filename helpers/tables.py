@@ -62,7 +62,7 @@ SPECS = {
         "samples", "nearest real image is a training image", "≈", 1, "%",
         "share of {looked} generated images whose nearest real image, in pixels, is one of the "
         "{train} training and not of the {test} test images; the floor is the training images' "
-        "share of all, which new images hit; a copier reaches 100 %",
+        "share of all, which new images hit; a copier reaches 100%",
     ),
     "uneven": Spec(
         "classes", "distance of class shares from uniform", "↓", 3, "",
@@ -70,7 +70,7 @@ SPECS = {
     ),
     "rarest": Spec(
         "classes", "share of the rarest class", "↑", 1, "%",
-        "as above; an even spread gives 100/{classes} %",
+        "as above; an even spread gives 100/{classes}%",
     ),
     "diversity": Spec(
         "classes", "diversity within classes", "≈", 3, "",
@@ -260,8 +260,8 @@ def per_class_rows(result):
         counts = result["confusion"][own]
         others = [0 if seen == own else count for seen, count in enumerate(counts)]
         most = max(others)
-        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.1f} %"
-        table.append((name, f"{share:.1f} %", mistake if most else "none"))
+        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.1f}%"
+        table.append((name, f"{share:.1f}%", mistake if most else "none"))
     return ("label", "agreement", "most frequent confusion"), table
 
 
@@ -270,7 +270,7 @@ def classroom_rows(result):
     columns = ("share of the training images", "images", "real only", "with as many generated")
     table = [
         (
-            f"{100 * row['share']:.0f} %",
+            f"{100 * row['share']:.0f}%",
             f"{row['images']:,}",
             _mean_of(row["real"]),
             _mean_of(row["mixed"]),
@@ -306,4 +306,4 @@ def _number(value, digits):
 
 def _mean_of(percents):
     spread = f" ± {statistics.stdev(percents):.2f}" if len(percents) > 1 else ""
-    return f"{statistics.fmean(percents):.2f}{spread} %"
+    return f"{statistics.fmean(percents):.2f}{spread}%"

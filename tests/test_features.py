@@ -27,7 +27,7 @@ def test_pinned_network_loads_and_is_small(name):
     assert network.pinned and network.sha256 == features.SHA256[name]
     assert network.accuracy >= {"MNIST": 0.993, "FashionMNIST": 0.92}[name]
     line = features.describe(network)
-    assert network.sha256[:12] in line and f"{100 * network.accuracy:.2f} %" in line
+    assert network.sha256[:12] in line and f"{100 * network.accuracy:.2f}%" in line
     seen = features.look(network.net, torch.zeros(3, 28, 28, dtype=torch.uint8))
     assert seen.features.shape == (3, 128) and seen.labels.shape == (3,)
 
@@ -130,7 +130,7 @@ def test_command_writes_a_network_that_loads(digits, tmp_path, monkeypatch, caps
     assert features.main(["MNIST", "--epochs", "1", "--out", str(out)]) == 0
     text = capsys.readouterr().out
     network = features._network(out.read_bytes(), "cpu", pinned=False)
-    assert f"{100 * network.accuracy:.2f} % test accuracy" in text and network.sha256 in text
+    assert f"{100 * network.accuracy:.2f}% test accuracy" in text and network.sha256 in text
 
 
 def test_command_names_what_is_wrong_with_the_data(tmp_path, monkeypatch, capsys):

@@ -52,10 +52,10 @@ def vae_record(recon=20.3, kl=7.3, test_recon=19.8, test_kl=7.3):
 def test_good_runs_are_healthy_and_the_text_says_why():
     verdict = health.gan([gan_record()], gan_result(), changes=[5.0, 3.0])
     assert verdict.healthy and verdict.text.startswith("**Healthy:**")
-    assert "all 10 classes appear (the rarest in 10.0 %" in verdict.text
+    assert "all 10 classes appear (the rarest in 10.0%" in verdict.text
     assert "D(x) is 0.80 and D(G(z)) 0.20" in verdict.text
     verdict = health.gan([gan_record()], gan_result(agreement=93.0))
-    assert verdict.healthy and "93.0 % show what was asked for" in verdict.text
+    assert verdict.healthy and "93.0% show what was asked for" in verdict.text
     verdict = health.vae([vae_record()], vae_result())
     assert verdict.healthy and "14 of 16 latents" in verdict.text and "27.5" in verdict.text
 
@@ -69,8 +69,8 @@ def test_a_sure_discriminator_alone_is_no_collapse():
     ("result", "sign"),
     [
         # one class, as a linear conditional GAN at 20 times the rate ended
-        ({"fid": 248.3, "diversity": 0.05, "shares": [0.84, 0.16] + [0] * 8}, "84 % of the"),
-        ({"shares": [0.6] + [0.4 / 9] * 9}, "60 % of the"),
+        ({"fid": 248.3, "diversity": 0.05, "shares": [0.84, 0.16] + [0] * 8}, "84% of the"),
+        ({"shares": [0.6] + [0.4 / 9] * 9}, "60% of the"),
         ({"diversity": 0.1}, "vary 0.10 times as much"),
     ],
 )
@@ -109,7 +109,7 @@ def test_lost_classes_and_ignored_labels_are_named():
     assert verdict.state == "classes lost" and "“9”" in verdict.text and "“8”" not in verdict.text
     verdict = health.gan([gan_record()], gan_result(agreement=48.0))
     assert verdict.state == "labels ignored"
-    assert "only 48 %" in verdict.text and "“9” in 43 %" in verdict.text
+    assert "only 48%" in verdict.text and "“9” in 43%" in verdict.text
 
 
 def test_unknown_diversity_is_said():
