@@ -121,16 +121,16 @@ def bars(values, labels, ylabel, xlabel="", reference=None, height=2.2):
 
 
 def matrix(values, labels, xlabel, ylabel):
-    """A square table of fractions, each cell's value in percent written in it (0.5 % and up)."""
+    """A square table of fractions, each value above 0.5% written in its cell, in percent."""
     values = np.asarray(values)
-    size = min(WIDTH, 0.9 + 0.46 * len(labels))
+    size = min(WIDTH, 0.8 + 0.34 * len(labels))
     figure = Figure((size, size * 0.94), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, parse_math=False)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     for (row, column), value in np.ndenumerate(values):
-        if value >= 0.005:
+        if value > 0.005:
             color = "white" if value > 0.5 else "black"
             axes.text(
                 column,

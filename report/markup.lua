@@ -374,6 +374,10 @@ local function cross_references(inlines)
         for k = i, j do out:insert(inlines[k]) end
         i = j + 1
       end
+    elseif spaces(el) and i > 1 and inlines[i - 1].t == "Str" and inlines[i - 1].text:match("%d$")
+        and inlines[i + 1] and inlines[i + 1].t == "Str" and inlines[i + 1].text:match("^%%") then
+      out:insert(pandoc.Str("\u{a0}"))  -- no line begins with the percent sign of a number
+      i = i + 1
     else
       out:insert(el)
       i = i + 1
@@ -405,7 +409,9 @@ local function heading(el)
       "</" .. tag .. ">")
   end
   local numbering = entry.number ~= "" and '(..) => "' .. entry.number .. '"' or "none"
-  local start = entry.level == 1 and not job.single and "#new-section\n" or ""
+  -- No figure floats past the next heading of the contents.
+  local start = entry.level == 1 and not job.single and "#new-section\n"
+    or entry.level <= 2 and "#place.flush()\n" or ""
   return pandoc.RawBlock(raw, start .. "#heading(level: " .. entry.level .. ", numbering: " ..
     numbering .. ")[" .. inner .. "] <" .. entry.id .. ">")
 end

@@ -18,8 +18,9 @@ from nbconvert.filters import strip_ansi
 from report.check import ReportError, png_size
 
 HERE = Path(__file__).parent
-TEXT_WIDTH, TEXT_HEIGHT = 6.2, 8.2  # inches of a page that a figure may fill
-CODE_COLUMNS = 100  # characters that fit on a line of code in the PDF
+TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 3.8  # inches of a page that a figure may fill
+INLINE_HEIGHT = 2.6  # inches; a lower figure stands where it is called, a higher one may float
+CODE_COLUMNS = 99  # characters that fit on a line of code in the PDF
 
 # Terminal colors, control characters and the two private characters that mark pictures.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\ue000\ue001]")
@@ -28,6 +29,9 @@ _NUMBER = re.compile(
     r"( ?(±|\+-|\\pm) ?\d[\d.,]*%?)?\$?"
 )
 _BLANK = {"", "-", "–", "—", "n/a"}
+_ARROWS = {"↑", "↓", "→", "≈", "=", "✓", "✗"}
+# A hyphen that stands for minus: before a number, or before the name that a label begins with.
+_MINUS = re.compile(r"(?<![^\s(\[±])-(?=\.?\d)|^-(?=[A-Za-z])")
 
 
 def clean(text):
@@ -47,6 +51,12 @@ def wrap(text, columns=CODE_COLUMNS):
             line = indent + line[cut:]
         lines.append(line)
     return "\n".join(lines)
+
+
+def minus(text):
+    """A cell of a table with true minus signs; code and formulas stay as they are."""
+    text = str(text)
+    return text if "`" in text or "$" in text else _MINUS.sub("−", text)
 
 
 def typst_string(text):
@@ -170,7 +180,8 @@ class _Job:
             inches = (item["width"] or 600) / 100
         tall = item["height"] / item["width"] if item["width"] else 1
         item["inches"] = inches
-        item["page_inches"] = round(min(inches, TEXT_WIDTH, TEXT_HEIGHT / tall), 3)
+        item["page_inches"] = round(min(inches, TEXT_WIDTH, FIGURE_HEIGHT / tall), 3)
+        item["floats"] = bool(report.get("number")) and item["page_inches"] * tall > INLINE_HEIGHT
         if report.get("caption"):
             self.add(item, "caption", report["caption"], place, inline=True)
         return item
@@ -181,10 +192,8 @@ class _Job:
         item["long"] = len(rows) > 24
         item["wide"] = len(columns) > 5
         item["wordy"] = max(len(str(cell)) for row in rows for cell in row) > 40
-        item["align"] = ["left"] + [
-            "right" if all(_is_number(row[i]) for row in rows) else "left"
-            for i in range(1, len(columns))
-        ]
+        item["align"] = ["left"]
+        item["align"] += [_alignment([row[i] for row in rows]) for i in range(1, len(columns))]
         self.add(item, "caption", report.get("caption", ""), place, inline=True)
         item["columns"], item["rows"] = [], []
         for holder, cells in [(item["columns"], columns)] + [(None, row) for row in rows]:
@@ -193,7 +202,7 @@ class _Job:
                 item["rows"].append(holder)
             holder.extend([""] * len(columns))
             for i, text in enumerate(cells):
-                self.add(holder, i, text, place, inline=True)
+                self.add(holder, i, minus(text), place, inline=True)
         return item
 
     def _source(self, content, mime):
@@ -270,6 +279,14 @@ class _Job:
 
 def _first_line(text):
     return (str(text).strip().splitlines() or ["no message"])[0]
+
+
+def _alignment(cells):
+    """Numbers to the right, a column of arrows to the middle, words to the left."""
+    words = {str(cell).strip() for cell in cells} - _BLANK
+    if words and words <= _ARROWS:
+        return "center"
+    return "right" if all(_is_number(cell) for cell in cells) else "left"
 
 
 def _is_number(cell):

@@ -19,7 +19,6 @@ SOURCES = {
     "download": "download",
     "sample": "built-in stand-in",
 }
-_POINTER = "Every parameter, version and hash of this run is in Appendix A."
 
 
 def merge(sources, profile="", author=""):
@@ -98,10 +97,9 @@ def _section(source, section):
             source.path.stem, number, folder=str(source.path.parent), section=section
         )
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if _kind(out) != "abstract"]
-            for out in cell.outputs:
-                if _kind(out) == "provenance":
-                    out.data = {"text/markdown": _POINTER}
+            cell.outputs = [
+                out for out in cell.outputs if _kind(out) not in ("abstract", "provenance")
+            ]
         yield cell
 
 
@@ -195,14 +193,20 @@ def _appendix(manifests, tables):
     names = [literal(m["notebook"]) for m in manifests]
     yield _markdown(_text("appendix"), place)
     yield _markdown("## Parameters", place)
-    for section, manifest in enumerate(manifests, 1):
-        yield _table(
-            next(tables),
-            f"Every parameter of Section {section}, notebook {code(manifest['notebook'])}.",
-            ["Parameter", "Value"],
-            [[code(name), code(_value(v))] for name, v in manifest["parameters"].items()],
-            place,
-        )
+    yield _table(
+        next(tables),
+        "Every parameter of this run; a cell is empty where a notebook has no such parameter.",
+        ["Parameter", *names],
+        [
+            [code(name)]
+            + [
+                code(_value(m["parameters"][name])) if name in m["parameters"] else ""
+                for m in manifests
+            ]
+            for name in _parameters(manifests)
+        ],
+        place,
+    )
     yield _markdown("## Software, hardware and time", place)
     rows = []
     for name in dict.fromkeys(name for m in manifests for name in m["versions"]):
@@ -236,6 +240,15 @@ def _appendix(manifests, tables):
         ],
         place,
     )
+
+
+def _parameters(manifests):
+    """Names of all parameters: the most important, those of all notebooks, the others."""
+    names = list(dict.fromkeys(name for m in manifests for name in m["parameters"]))
+    first = ("seed", "dataset", "source", "epochs", "batch_size", "learning_rate")
+    rank = {name: index for index, name in enumerate(first)}
+    missing = {name: sum(name not in m["parameters"] for m in manifests) for name in names}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), missing[name]))
 
 
 def _value(value):

@@ -134,10 +134,54 @@ def test_notebook_parts_are_where_they_belong(page):
     labels = [s.text for s in page.select("details.code summary")]
     assert labels.count("Parameters of this run") == 3 and "Code" in labels
     appendix = page.find("h2", id="appendix-a").find_all_next("table")
-    rows = {row.th.text: row.td.text for row in appendix[1].select("tbody tr")}
-    assert rows["learning_rate"] == "0.0002" and rows["snapshot_epochs"] == "[16, 22, 34]"
-    assert "5 min 12 s" in appendix[3].text and "abc1234" in appendix[3].text
-    assert len(appendix[4].select("tbody tr")) == 8
+    rows = {
+        row.th.text: [td.text for td in row.find_all("td")]
+        for row in appendix[0].select("tbody tr")
+    }
+    assert list(rows)[0] == "dataset"
+    assert rows["learning_rate"] == ["0.0002"] * 3
+    assert rows["snapshot_epochs"] == ["[16, 22, 34]"] * 3
+    assert "5 min 12 s" in appendix[1].text and "abc1234" in appendix[1].text
+    assert len(appendix[2].select("tbody tr")) == 8
+
+
+def test_a_parameter_that_a_notebook_lacks_leaves_its_cell_empty(tmp_path):
+    notebooks = fixture.three()
+    del metadata(notebooks["02_gan.ipynb"], 9)["manifest"]["parameters"]["snapshot_epochs"]
+    nb = build.merge(build.read_all(fixture.write(tmp_path, notebooks)))
+    outputs = [out for cell in nb.cells for out in cell.get("outputs", [])]
+    reports = [out.get("metadata", {}).get("report", {}) for out in outputs]
+    [parameters] = [r for r in reports if r.get("columns", [""])[0] == "Parameter"]
+    row = parameters["rows"][-1]  # after the parameters of all notebooks
+    assert row == ["`snapshot_epochs`", "`[16, 22, 34]`", "", "`[16, 22, 34]`"]
+
+
+def test_minus_signs_and_arrows_in_tables(tmp_path):
+    notebooks = fixture.three()
+    report = metadata(notebooks["01_vae.ipynb"], 6)
+    report["columns"] = ["-ELBO", "score", "code", "better"]
+    report["rows"] = [["-KL", "-1.5 ± 0.2", "`-1`", "↑"], ["1e-5", "2-3", "-", "≈"]]
+    _, soup, pdf = make(tmp_path, notebooks)
+    table = soup.find(id="table-1").table
+    rows = [[c.text for c in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+    assert rows[0][0] == "−ELBO" and rows[1] == ["−KL", "−1.5 ± 0.2", "-1", "↑"]
+    assert rows[2] == ["1e-5", "2-3", "-", "≈"]
+    assert [td["class"] for td in table.find_all("td")[2::3]] == [["center"]] * 2
+    assert "−1.5" in pdf_text(pdf) and "−ELBO" in pdf_text(pdf)
+
+
+@pytest.mark.parametrize("space, order", [(5, ["FIGURE", "AFTER"]), (18, ["AFTER", "FIGURE"])])
+def test_a_high_figure_stands_in_its_place_or_floats_within_its_section(space, order):
+    source = f"""#import "report.typ": *
+#show: report.with(title: "T", single: true)
+#v({space}cm)
+#picture("p.png", 3.8in, alt: "A", floats: true, label: "Figure 1", caption: [FIGURE], id: "f")
+AFTER
+#place.flush()
+#heading(level: 1, numbering: none)[NEXT]
+#link(<f>)[back]"""
+    pdf = compile_typst(source, {"p.png": fixture.png(300, 300)})
+    assert re.findall("FIGURE|AFTER|NEXT", pdf_text(pdf)) == [*order, "NEXT"]
 
 
 def test_mathematics_is_mathml_and_nothing_is_lost(page):
