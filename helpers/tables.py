@@ -286,6 +286,42 @@ def gan_train_rows(result):
     return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
 
 
+# --- Several runs ----------------------------------------------------------------------------
+
+
+def study_rows(seeds, others, keys, floor="real images"):
+    """(columns, rows): scores of runs that differ in the seed alone, then of the others.
+
+    seeds, others: {name: result of `evaluate`}.  keys: of SPECS.  floor: the name of the last row,
+    the scores' floors. Several seeds give a mean and a standard deviation, in a row of their own.
+    """
+    first = next(iter(seeds.values()))
+    table = [(name, *(_value(result, key) for key in keys)) for name, result in seeds.items()]
+    if len(seeds) > 1:
+        table.append(("mean ± standard deviation", *(_spread_of(seeds, key) for key in keys)))
+    table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
+    floors = [first["scores"][key] for key in keys]
+    table.append((floor, *(_number(score["floor"], score["digits"]) for score in floors)))
+    return ("run", *(f"{label(score)} {score['better']}".strip() for score in floors)), table
+
+
+def all_values(results):
+    """{run: {score: number}} of {run: result}, for scores.json."""
+    return {name: vars(values(result)) for name, result in results.items()}
+
+
+def _value(result, key):
+    return _number(result["scores"][key]["value"], SPECS[key].digits)
+
+
+def _spread_of(results, key):
+    values = [result["scores"][key]["value"] for result in results.values()]
+    if None in values:
+        return "–"
+    digits = SPECS[key].digits
+    return f"{_number(statistics.fmean(values), digits)} ± {statistics.stdev(values):.{digits}f}"
+
+
 # --- Cells -----------------------------------------------------------------------------------
 
 
