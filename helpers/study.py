@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from helpers import cgan, checkpoint, engine, evaluate, gan, tables, vae
+from helpers import cgan, checkpoint, engine, evaluate, gan, show, tables, vae, weights
 
 
 def repeat(train, variants, config, data, run, device, resume=True):
@@ -101,6 +101,40 @@ def train_cgan(config, data, device):
         return evaluate.cgan(data, partial(cgan.sample, parts.artist), **_options(config, device))
 
     return cgan, parts._asdict(), partial(cgan.train_cgan, config, parts, images, labels), score
+
+
+# --- What is shown of a study ----------------------------------------------------------------
+
+
+def snapshots(run, epochs, data, config):
+    """{name: result} of the DCGAN as it was after these epochs, from the weights kept in run."""
+    results = {}
+    for epoch in epochs:
+        path = run / f"weights_{epoch}.safetensors"
+        if epoch < config.epochs and path.exists():  # other epochs may have been asked for then
+            draw = partial(gan.sample, weights.load(path).net)
+            name = f"seed {config.seed}, after {show.counted(epoch, 'epoch')}"
+            results[name] = evaluate.gan(data, draw, n=config.score_samples, sampling_seeds=1)
+    return results
+
+
+def luck(alike, key, unit=""):
+    """One sentence on how far runs that differ in the seed alone are apart in a score."""
+    found = [result["scores"][key]["value"] for result in alike.values()]
+    name, digits = tables.SPECS[key].label, tables.SPECS[key].digits
+    return (
+        f"Among the {len(alike)} seeds the score “{name}” differs by up to "
+        f"{max(found) - min(found):.{digits}f}{unit}. A difference between two settings that is "
+        "not clearly larger than that says nothing."
+    )
+
+
+def best(results, key):
+    """(name, value) of the run with the best value of a score."""
+    found = {name: result["scores"][key]["value"] for name, result in results.items()}
+    choose = min if tables.SPECS[key].better == "↓" else max
+    name = choose(found, key=found.get)
+    return name, found[name]
 
 
 def _options(config, device):

@@ -254,7 +254,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_here(run, images, labels, tmp_path):
     history += list(records)
     for part in parts.values():
         for group in getattr(part, "param_groups", ()):
-            group["capturable"], group["lr"] = True, torch.tensor(group["lr"])
+            group["capturable"], group["lr"] = True, torch.tensor(float(group["lr"]))
     checkpoint.save(tmp_path, config, DATA, history, parts)
     *_, records = run(images, labels, tmp_path, 2)
     assert [record.epoch for record in records] == [2]
@@ -308,6 +308,12 @@ def test_images_of_the_same_seed_are_of_uniform_noise():
     noise = engine.uniform((1000, 200), engine.rng(0, "noise"))
     assert -1 <= noise.min() < -0.999 and 0.999 < noise.max() <= 1
     assert abs(noise.std().item() - 3**-0.5) < 1e-2
+
+
+def test_calm_begins_after_the_last_large_change():
+    assert gan.calm_from([9.0, 5.0, 3.0, 1.0, 1.0, 1.0], last=3) == 5
+    assert gan.calm_from([1.0, 1.1, 0.9]) == 2
+    assert gan.calm_from([1.0, 1.0, 4.0, 1.0], last=2, excess=1.0) == 5
 
 
 def test_changes_are_gray_levels_between_neighbors():
