@@ -59,7 +59,7 @@ def once(train, config, data, run, device, resume=True, name="run"):
         history.append(record)
         checkpoint.save(run, config, made_from, history, parts)
     result = score()
-    line = f"{config.epochs} epochs, FID {result['scores']['fid']['value']:.2f}"
+    line = f"{show.counted(config.epochs, 'epoch')}, FID {result['scores']['fid']['value']:.2f}"
     seconds = round(time.perf_counter() - start, 1)
     kept = wanted | {"line": line, "seconds": seconds, "result": result}
     checkpoint.write_json(run / "study.json", kept)

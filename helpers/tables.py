@@ -292,8 +292,8 @@ def gan_train_rows(result):
 def study_rows(seeds, others, keys, floor="real images"):
     """(columns, rows): scores of runs that differ in the seed alone, then of the others.
 
-    seeds, others: {name: result of `evaluate`}.  keys: of SPECS.  floor: the name of the last row,
-    the scores' floors. Several seeds give a mean and a standard deviation, in a row of their own.
+    seeds, others: {name: result of `evaluate`}.  keys: {key of SPECS: heading}.  floor: the name
+    of the last row, the scores' floors. Several seeds give a mean and a standard deviation.
     """
     first = next(iter(seeds.values()))
     table = [(name, *(_value(result, key) for key in keys)) for name, result in seeds.items()]
@@ -302,7 +302,8 @@ def study_rows(seeds, others, keys, floor="real images"):
     table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
     floors = [first["scores"][key] for key in keys]
     table.append((floor, *(number(score["floor"], score["digits"]) for score in floors)))
-    return ("run", *(f"{label(score)} {score['better']}".strip() for score in floors)), table
+    arrows = [SPECS[key].better for key in keys]
+    return ("run", *map(" ".join, zip(keys.values(), arrows, strict=True))), table
 
 
 def all_values(results):

@@ -75,15 +75,15 @@ def test_rows_of_a_study_give_mean_and_spread():
         return {"scores": {"fid": tables.entry("fid", [value], 0.5, 9.0, n=9)}}
 
     alike = {"seed 0": result(1.0), "seed 1": result(2.0), "seed 2": result(3.0)}
-    columns, rows = tables.study_rows(alike, {"other": result(7.0)}, ["fid"])
-    assert columns == ("run", "Fréchet distance (FID) ↓")
+    columns, rows = tables.study_rows(alike, {"other": result(7.0)}, {"fid": "FID"})
+    assert columns == ("run", "FID ↓")
     assert rows[2:] == [
         ("seed 2", "3.00"),
         ("mean ± standard deviation", "2.00 ± 1.00"),
         ("other", "7.00"),
         ("real images", "0.50"),
     ]
-    assert len(tables.study_rows({"seed 0": result(1.0)}, {}, ["fid"])[1]) == 2
+    assert len(tables.study_rows({"seed 0": result(1.0)}, {}, {"fid": "FID"})[1]) == 2
 
 
 def test_a_variant_has_a_folder_name_of_its_own():
