@@ -302,8 +302,8 @@ def study_rows(seeds, others, keys, floor="real images"):
     table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
     floors = [first["scores"][key] for key in keys]
     table.append((floor, *(number(score["floor"], score["digits"]) for score in floors)))
-    arrows = [SPECS[key].better for key in keys]
-    return ("run", *map(" ".join, zip(keys.values(), arrows, strict=True))), table
+    headings = [f"{heading} {SPECS[key].better}".strip() for key, heading in keys.items()]
+    return ("run", *headings), table
 
 
 def all_values(results):
