@@ -445,7 +445,7 @@ def test_csv_faults(root, text, says):
         assert line.startswith(f"{path}:") and says in line
 
 
-@pytest.mark.fault(2, 15, 22)
+@pytest.mark.fault(2, 4, 15, 22)
 def test_csv_cut_anywhere_is_refused(root):
     path = write_csv(root, n=2)
     whole = path.read_bytes()

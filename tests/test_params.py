@@ -155,6 +155,9 @@ def declared():
 @pytest.mark.fault(26, 27, 28, 29, 31, 33)
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(which=st.sampled_from(NAMES), text=TEXTS)
+@example(("01_vae", "epochs"), "1_0")
+@example(("02_gan", "beta1"), "٠")
+@example(("03_cgan", "out_dir"), "\udcff")
 def test_any_word_arrives_exactly_or_is_refused_by_name(declared, which, text):
     notebook, name = which
     path = NOTEBOOKS[notebook]
@@ -168,6 +171,7 @@ def test_any_word_arrives_exactly_or_is_refused_by_name(declared, which, text):
     assert list(values) == [name] and text.isascii() or kind == "str"
     assert values[name] == READ[kind](text) and type(values[name]).__name__ == kind.split("[")[0]
     assert kind in ("str", "list[int]", "bool") or "_" not in text
+    assert text.encode().decode() == text
     same_in_the_notebook(values)
 
 

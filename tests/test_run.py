@@ -122,7 +122,7 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
     assert names(output.parent) == ["out.failed.ipynb", "out.ipynb"]
 
 
-@pytest.mark.fault(24, 26, 27, 32)
+@pytest.mark.fault(24, 26, 27, 32, 34)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -153,7 +153,7 @@ def test_wrong_words_are_refused(toy, capsys, words, message):
     assert output.read_text() == "the good one"
 
 
-@pytest.mark.fault(24, 26, 27, 34, 91)
+@pytest.mark.fault(24, 26, 27, 32, 34, 91)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
