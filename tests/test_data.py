@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import archives, cache, csv_files, data, garments, sample, vision
+from helpers import archives, cache, csv_files, data, garments, inputs, sample, vision
 
 STEMS = {"train": "train", "test": "t10k"}
 
@@ -490,6 +490,17 @@ def test_zip_with_any_byte_flipped_is_right_or_refused(root):
     right_or_refused(root, "csv", path, pictures(1)[0], flips)
 
 
+def test_zip_cut_anywhere_is_refused(root):
+    write_csv(root, n=1).unlink()
+    path = root / "mnist_train.csv.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", csv(*pictures(1)))
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert refusal(root, "csv").startswith(f"{path}: ")
+
+
 def test_zip_faults(root):
     write_csv(root).unlink()
     path = root / "mnist_train.csv.zip"
@@ -811,6 +822,26 @@ def test_torchvision_can_be_imported_without_a_word(capfd):
         torchvision = vision.import_torchvision()
         assert torchvision is vision.import_torchvision()
     assert torchvision.datasets.MNIST and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.fault(21)
+def test_the_list_of_inputs_notices_changes_and_names_what_it_cannot_write(
+    root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("DATA_DIR", str(root))
+    files, told = write_idx(root), tmp_path / "build" / ".data"
+    path = files["train-images"]
+    assert inputs.main([str(told)]) == 0
+    before = told.stat().st_mtime_ns
+    assert inputs.main([str(told)]) == 0 and told.stat().st_mtime_ns == before
+    path.write_bytes(path.read_bytes() + b"x")
+    path.with_name("gone").symlink_to(root / "nowhere")
+    assert inputs.main([str(told), "--settle"]) == 0 and told.stat().st_mtime_ns == before
+    assert f"{path.relative_to(root)} 3153 " in told.read_text() and "gone" not in told.read_text()
+    told.unlink()
+    told.mkdir()
+    assert inputs.main([str(told)]) == 1
+    assert capsys.readouterr().err == f"{told}: Is a directory\n"
 
 
 # The other sets, parameters, words, ranges
