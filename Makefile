@@ -27,8 +27,10 @@ RUNS := $(NAMES:%=$(OUT)/%.ipynb)
 RUNFLAGS ?=
 START := $(shell date +%s)
 
+ifneq ($(PROFILE),published)
 ifeq ($(wildcard profiles/$(PROFILE)/*.yaml),)
-  $(error PROFILE=$(PROFILE): no such folder in profiles/; there are $(notdir $(wildcard profiles/*)))
+  $(error PROFILE=$(PROFILE): no such folder in profiles/; there are published $(notdir $(wildcard profiles/*)))
+endif
 endif
 
 .DEFAULT_GOAL := help
@@ -40,6 +42,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PROFILE=smoke | draft | paper    how long to train; draft unless given"
+	@echo "  PROFILE=published                the published results again, from their weights"
 	@echo "  DATA_DIR=folder                  where data is looked for; data/ unless given"
 	@echo "  AUTHOR='Your Name'               for the title page"
 	@echo "  PY=python                        use that python and its packages, make no .venv"
@@ -54,11 +57,19 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 # here % can only be the dot.
 $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(REPORT) $(OUT)/.author $(ENV) | $(CHECK)
 	@$(PY) -m report.build $(RUNS) --out $(OUT) --profile $(PROFILE) --author "$$AUTHOR"
-	@$(PY) -m helpers.inputs $(OUT)/.data --settle
+	@[ ! -f $(OUT)/.data ] || $(PY) -m helpers.inputs $(OUT)/.data --settle
 
+ifeq ($(PROFILE),published)
+# Figures 1 to 6 anew from the published weights, without training and without data
+$(RUNS): $(OUT)/.redrawn ;
+$(OUT)/.redrawn: $(wildcard report/notebooks/* report/weights/* figures/*) $(HELPERS) $(ENV) | $(CHECK)
+	@$(PY) -m helpers.published redraw $(OUT)
+	@touch $@
+else
 $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.data \
   $(ENV) | $(CHECK)
 	@$(PY) -m helpers.run $< $@ -f profiles/$(PROFILE)/$*.yaml -p out_dir $(OUT)/runs/$* $(RUNFLAGS)
+endif
 
 # What a result depends on and make cannot see: these files change only when their content does.
 $(OUT)/.data: FORCE $(ENV) | $(CHECK)
@@ -70,9 +81,7 @@ $(OUT)/.author: FORCE
 	@printf '%s\n' "$$AUTHOR" | cmp -s - $@ || printf '%s\n' "$$AUTHOR" > $@
 
 publish:
-	@mkdir -p figures
-	cp $(OUT)/report.html $(OUT)/report.pdf report/
-	cp $(OUT)/runs/*/figure_*.png figures/
+	@$(PY) -m helpers.published collect $(OUT)
 
 # A copied or moved folder, or a python that is gone, needs its own installation.
 ifeq ($(shell [ -x .venv/bin/python ] && [ "$$(cat .venv/.ok 2>/dev/null)" -ef . ] && echo yes),)

@@ -132,11 +132,12 @@ def ours(model, config, images, labels, device):
     if model == "gan":
         nets = gan.build(config, device)
         real = data.to_signed(images[:n]).unsqueeze(1)
-        records = gan.train_gan(config, *nets, images)
-        return lambda: next(records), lambda: gan.train_step(*nets, real, z), 1
-    g, d, opt_g, opt_d = cgan.build(config, 10, device)
+        records = gan.train_gan(config, nets, images)
+        return lambda: next(records), lambda: gan.train_step(*nets[:4], real, z), 1
+    nets = cgan.build(config, 10, device)
+    g, d, opt_g, opt_d, _ = nets
     real, y = data.to_signed(images[:n].flatten(1)), labels[:n]
-    records = cgan.train_cgan(config, g, d, opt_g, opt_d, images, labels)
+    records = cgan.train_cgan(config, nets, images, labels)
 
     def step():
         for _ in range(config.num_d_steps):

@@ -11,13 +11,16 @@ from helpers.cuda_graph import recorded
 from helpers.data import to_signed
 from helpers.engine import (
     adam,
+    averaged,
     batches,
     finite_means,
+    follow,
     from_signed,
     grad_norm,
     in_blocks,
     rng,
     seeded,
+    set_rate,
     uniform,
 )
 
@@ -66,6 +69,16 @@ def one_hot(labels, num_classes):
     return 3.0 * F.one_hot(labels, num_classes)
 
 
+class Parts(NamedTuple):
+    """All that training changes, and a checkpoint keeps."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    opt_g: torch.optim.Optimizer
+    opt_d: torch.optim.Optimizer
+    artist: nn.Module  # draws the images: the generator, or its average over the steps
+
+
 class Record(NamedTuple):
     """One epoch: means over its steps, and the sampled grid at its end."""
 
@@ -80,12 +93,13 @@ class Record(NamedTuple):
 
 
 def build(config, num_classes, device):
-    """Fresh networks and their optimizers: generator, discriminator, opt_g, opt_d."""
+    """Fresh networks and their optimizers: a Parts."""
     with seeded(config.seed, "cgan"):
         generator = Generator(config.latent_dim, config.hidden_dims, num_classes)
         discriminator = Discriminator(config.hidden_dims[::-1], num_classes)
     nets = [net.to(device) for net in (generator, discriminator)]
-    return *nets, *(adam(net.parameters(), config, device) for net in nets)
+    optimizers = [adam(net.parameters(), config, device) for net in nets]
+    return Parts(*nets, *optimizers, averaged(nets[0], config.ema_decay))
 
 
 def train_d_step(generator, discriminator, opt_d, real, labels, z, fake_labels):
@@ -115,26 +129,34 @@ def train_g_step(generator, discriminator, opt_g, z, fake_labels):
     return torch.stack([loss_g, grad_norm(generator.parameters())]).detach()
 
 
-def train_cgan(config, generator, discriminator, opt_g, opt_d, images, labels, start=0):
+def train_cgan(config, parts, images, labels, start=0):
     """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
 
-    images: (N, 28, 28) uint8, labels: (N,) int64, both on the device of the networks. An epoch
-    shows the discriminator every image once and takes a generator step after every
-    config.num_d_steps of its batches.
+    parts: from `build`.  images: (N, 28, 28) uint8, labels: (N,) int64, both on the device of the
+    networks. An epoch shows the discriminator every image once and takes a generator step after
+    every config.num_d_steps of its batches.
     """
+    generator, discriminator, opt_g, opt_d, artist = parts
     flat, size = images.flatten(1), config.batch_size
     real, y = to_signed(flat[:size]), labels[:size]
     z = uniform((size, config.latent_dim), rng(config.seed, "example")).to(images.device)
-    parts = generator, discriminator, opt_g, opt_d
-    on_d, on_g = partial(train_d_step, *parts[:2], opt_d), partial(train_g_step, *parts[:2], opt_g)
+
+    def on_g(z, y):
+        values = train_g_step(generator, discriminator, opt_g, z, y)
+        follow(artist, generator, config.ema_decay)
+        return values
+
+    set_rate(opt_g, config, start + 1), set_rate(opt_d, config, start + 1)
+    on_d = partial(train_d_step, generator, discriminator, opt_d)
     d_step = recorded(on_d, parts, real, y, z, y)
     g_step = recorded(on_g, parts, z, y)
     for epoch in range(start + 1, config.epochs + 1):
+        set_rate(opt_g, config, epoch), set_rate(opt_d, config, epoch)
         generator.train(), discriminator.train()
         of_d, of_g = train_epoch(
             config, d_step, g_step, flat, labels, generator.num_classes, epoch
         )
-        grid = generate_grid(generator, rng(config.seed, "fixed noise"))
+        grid = generate_grid(artist, rng(config.seed, "fixed noise"))
         loss_d, d_real, d_fake, grad_d = of_d
         loss_g, grad_g = of_g
         yield Record(epoch, loss_d, loss_g, d_real, d_fake, grad_d, grad_g, grid)

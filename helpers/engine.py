@@ -1,6 +1,7 @@
 """What the three training loops share: device, threads, random numbers, batches, CUDA graphs."""
 
 import ast
+import copy
 import hashlib
 import math
 import os
@@ -156,6 +157,45 @@ def adam(parameters, config, device):
         fused=device.type in ("cpu", "cuda"),
         capturable=device.type == "cuda",  # step counts on the GPU, as a CUDA graph needs
     )
+
+
+def set_rate(optimizer, config, epoch):
+    """The learning rate of this epoch: halved every config.lr_half_life epochs, smoothly.
+
+    On a GPU it is a tensor that stays in place, so that a recorded step sees the new value. Also
+    makes an optimizer that was loaded from a run on another device fit its own.
+    """
+    half_life = getattr(config, "lr_half_life", 0)
+    rate = config.learning_rate * (0.5 ** ((epoch - 1) / half_life) if half_life else 1.0)
+    for group in optimizer.param_groups:
+        device = group["params"][0].device
+        group["fused"] = device.type in ("cpu", "cuda")
+        group["capturable"] = device.type == "cuda"
+        if device.type != "cuda":
+            group["lr"] = rate
+        elif torch.is_tensor(group["lr"]) and group["lr"].device == device:
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = torch.tensor(rate, device=device)
+
+
+def averaged(net, decay):
+    """A copy of a network for `follow` to update; the network itself if decay is 0."""
+    return copy.deepcopy(net) if decay else net
+
+
+@torch.no_grad()
+def follow(average, net, decay):
+    """average <- decay * average + (1 - decay) * net, running statistics of BatchNorm included.
+
+    The average over training steps draws better images than the last step's weights do
+    (Yazici et al. 2019, arXiv:1806.04498).
+    """
+    if average is net:
+        return
+    for slow, fast in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if slow.is_floating_point():
+            slow.lerp_(fast, 1 - decay)
 
 
 def memory_format(device):

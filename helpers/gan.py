@@ -11,14 +11,17 @@ from helpers.cuda_graph import recorded
 from helpers.data import to_signed
 from helpers.engine import (
     adam,
+    averaged,
     batches,
     finite_means,
+    follow,
     from_signed,
     grad_norm,
     in_blocks,
     memory_format,
     rng,
     seeded,
+    set_rate,
     uniform,
 )
 
@@ -26,18 +29,18 @@ from helpers.engine import (
 class Generator(nn.Sequential):
     """z (N, latent_dim) -> images (N, 1, 28, 28) in (-1, 1)."""
 
-    def __init__(self, latent_dim=200, base_channels=64):
-        c = base_channels
+    def __init__(self, latent_dim=200, base_channels=64, affine=True):
+        c, norm = base_channels, partial(nn.BatchNorm2d, affine=affine)
         super().__init__(
             nn.Unflatten(1, (latent_dim, 1, 1)),
             nn.ConvTranspose2d(latent_dim, 4 * c, 4, 1, 0, bias=False),  # 1x1 -> 4x4
-            nn.BatchNorm2d(4 * c),
+            norm(4 * c),
             nn.ReLU(),
             nn.ConvTranspose2d(4 * c, 2 * c, 3, 2, 1, bias=False),  # 4x4 -> 7x7
-            nn.BatchNorm2d(2 * c),
+            norm(2 * c),
             nn.ReLU(),
             nn.ConvTranspose2d(2 * c, c, 4, 2, 1, bias=False),  # 7x7 -> 14x14
-            nn.BatchNorm2d(c),
+            norm(c),
             nn.ReLU(),
             nn.ConvTranspose2d(c, 1, 4, 2, 1),  # 14x14 -> 28x28
             nn.Tanh(),
@@ -47,20 +50,30 @@ class Generator(nn.Sequential):
 class Discriminator(nn.Sequential):
     """images (N, 1, 28, 28) -> logits (N,): log-odds that an image is real."""
 
-    def __init__(self, base_channels=64):
-        c = base_channels
+    def __init__(self, base_channels=64, affine=True):
+        c, norm = base_channels, partial(nn.BatchNorm2d, affine=affine)
         super().__init__(
             nn.Conv2d(1, c, 4, 2, 1),  # 28x28 -> 14x14; no BatchNorm on the input, as in the paper
             nn.LeakyReLU(0.2),
             nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False),  # 14x14 -> 7x7
-            nn.BatchNorm2d(2 * c),
+            norm(2 * c),
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * c, 4 * c, 3, 2, 1, bias=False),  # 7x7 -> 4x4
-            nn.BatchNorm2d(4 * c),
+            norm(4 * c),
             nn.LeakyReLU(0.2),
             nn.Conv2d(4 * c, 1, 4, 1, 0),  # 4x4 -> 1x1
             nn.Flatten(0),
         )
+
+
+class Parts(NamedTuple):
+    """All that training changes, and a checkpoint keeps."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    opt_g: torch.optim.Optimizer
+    opt_d: torch.optim.Optimizer
+    artist: nn.Module  # draws the images: the generator, or its average over the steps
 
 
 class Record(NamedTuple):
@@ -77,37 +90,42 @@ class Record(NamedTuple):
 
 
 def build(config, device):
-    """Fresh networks and their optimizers: generator, discriminator, opt_g, opt_d."""
+    """Fresh networks and their optimizers: a Parts."""
+    width, affine = config.base_channels, config.batchnorm_affine
     with seeded(config.seed, "gan"):
-        generator = Generator(config.latent_dim, config.base_channels).apply(initialize)
-        discriminator = Discriminator(config.base_channels).apply(initialize)
+        generator = Generator(config.latent_dim, width, affine).apply(initialize)
+        discriminator = Discriminator(width, affine).apply(initialize)
     nets = [
         net.to(device, memory_format=memory_format(device)) for net in (generator, discriminator)
     ]
-    return *nets, *(adam(net.parameters(), config, device) for net in nets)
+    optimizers = [adam(net.parameters(), config, device) for net in nets]
+    return Parts(*nets, *optimizers, averaged(nets[0], config.ema_decay))
 
 
 def initialize(layer):
     """Weights ~ N(0, 0.02); BatchNorm scales ~ N(1, 0.02); biases 0. Radford et al., section 4."""
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(layer.weight, 0.0, 0.02)
-    elif isinstance(layer, nn.BatchNorm2d):
+    elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
         nn.init.normal_(layer.weight, 1.0, 0.02)
     if getattr(layer, "bias", None) is not None:
         nn.init.zeros_(layer.bias)
 
 
-def train_step(generator, discriminator, opt_g, opt_d, real, z):
+def train_step(generator, discriminator, opt_g, opt_d, real, z, smoothing=0.0):
     """One step of both networks on real (N, 1, 28, 28) and z (N, latent_dim); returns (6,):
     both losses, mean D(x) and D(G(z)), and the norms of both gradients.
 
     Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1 with one discriminator step and the
-    non-saturating generator loss; softplus(-a) = -log sigmoid(a).
+    non-saturating generator loss; softplus(-a) = -log sigmoid(a). smoothing: D is asked to call
+    real images real with probability 1 - smoothing (Salimans et al. 2016, arXiv:1606.03498, 3.4).
     """
     # (1) D: maximize log D(x) + log(1 - D(G(z)))
     fake = generator(z)
     on_real, on_fake = discriminator(real), discriminator(fake.detach())
     loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+    if smoothing:
+        loss_d = loss_d + smoothing * on_real.mean()
     opt_d.zero_grad(set_to_none=True)
     loss_d.backward()
     opt_d.step()
@@ -123,20 +141,28 @@ def train_step(generator, discriminator, opt_g, opt_d, real, z):
     return torch.stack([loss_d, loss_g, d_real, d_fake, *norms]).detach()
 
 
-def train_gan(config, generator, discriminator, opt_g, opt_d, images, start=0):
+def train_gan(config, parts, images, start=0):
     """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
 
-    images: (N, 28, 28) uint8 on the device of the networks.
+    parts: from `build`.  images: (N, 28, 28) uint8 on the device of the networks.
     """
+    generator, discriminator, opt_g, opt_d, artist = parts
     fixed = fixed_noise(config)
     real = to_signed(images[: config.batch_size]).unsqueeze(1)
     z = fixed.to(images.device)[:1].repeat(len(real), 1)
-    parts = generator, discriminator, opt_g, opt_d
-    step = recorded(partial(train_step, *parts), parts, real, z)
+
+    def both(real, z):
+        values = train_step(*parts[:4], real, z, config.label_smoothing)
+        follow(artist, generator, config.ema_decay)
+        return values
+
+    set_rate(opt_g, config, start + 1), set_rate(opt_d, config, start + 1)
+    step = recorded(both, parts, real, z)
     for epoch in range(start + 1, config.epochs + 1):
+        set_rate(opt_g, config, epoch), set_rate(opt_d, config, epoch)
         generator.train(), discriminator.train()
         means = train_epoch(config, step, images, epoch)
-        yield Record(epoch, *means, generate(generator, fixed))
+        yield Record(epoch, *means, generate(artist, fixed))
 
 
 def train_epoch(config, step, images, epoch):
@@ -183,6 +209,17 @@ def changes(history):
     """
     frames = [record.images.float() for record in history]
     return [(b - a).abs().mean().item() for a, b in zip(frames, frames[1:], strict=False)]
+
+
+def calm_from(changes, last=10, excess=1.25):
+    """The first epoch after which no change exceeds `excess` times the mean of the last ones.
+
+    changes: from `changes`; the first of them leads to epoch 2.
+    """
+    end = changes[-last:]
+    limit = excess * sum(end) / len(end)
+    loud = [number for number, change in enumerate(changes, start=2) if change > limit]
+    return loud[-1] + 1 if loud else 2
 
 
 def snapshots(wanted, epochs):

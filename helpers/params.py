@@ -23,7 +23,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 SURROUNDINGS = {"source": "auto", "data_dir": "", "out_dir": "", "device": "auto", "resume": True}
 
 # A finished run may go on to more epochs and may be shown differently; nothing else may differ.
-FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples", "classroom")
+FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples", "study", "classroom")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class VAEConfig:
     latent_dim: int = 16
     beta: float = 1.0  # weight of the KL term
     score_samples: int = 10_000
+    study: bool = False  # also train with other seeds and other settings
 
     def __post_init__(self):
         check_common(self)
@@ -60,16 +61,23 @@ class GANConfig:
     learning_rate: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    lr_half_life: float = 0.0  # epochs in which the learning rate halves; 0: it stays
+    ema_decay: float = 0.0  # of the average over the generator's steps; 0: no average
+    label_smoothing: float = 0.0  # real images are called real with probability 1 minus this
+    batchnorm_affine: bool = True  # BatchNorm with a learned scale and shift
     latent_dim: int = 200  # length of z, each element ~ U(-1, 1)
     base_channels: int = 64  # feature maps at 14x14; twice as many at 7x7, four times at 4x4
     snapshot_epochs: tuple = (16, 22, 34)  # the epochs of Figures 3, 4, 5
     score_samples: int = 10_000
+    study: bool = False  # also train with other seeds and other settings
 
     def __post_init__(self):
         check_common(self)
         check_adam(self)
         check(self, "latent_dim", int, 1, 4096)
         check(self, "base_channels", int, 1, 512)
+        check(self, "label_smoothing", float, 0.0, 0.5)
+        check_bool(self, "batchnorm_affine")
         check_snapshots(self)
 
 
@@ -85,10 +93,13 @@ class CGANConfig:
     learning_rate: float = 5e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    lr_half_life: float = 0.0  # epochs in which the learning rate halves; 0: it stays
+    ema_decay: float = 0.0  # of the average over the generator's steps; 0: no average
     latent_dim: int = 100  # length of z, each element ~ U(-1, 1)
     hidden_dims: tuple = (256, 512)  # of the generator; the discriminator has them reversed
     num_d_steps: int = 2  # discriminator steps for each generator step
     score_samples: int = 10_000
+    study: bool = False  # also train with other seeds and other settings
     classroom: bool = False  # also train classifiers on real and generated images
 
     def __post_init__(self):
@@ -141,6 +152,7 @@ def check_common(config):
     check(config, "batch_size", int, 2, 100_000)
     check(config, "learning_rate", float, 1e-8, 1.0)
     check(config, "score_samples", int, 50, 100_000)
+    check_bool(config, "study")
     if config.train_limit and config.batch_size > config.train_limit:
         raise ValueError(
             f"batch_size must be at most train_limit ({config.train_limit}), "
@@ -149,9 +161,11 @@ def check_common(config):
 
 
 def check_adam(config):
-    """Adam's two decay rates."""
+    """Adam's two decay rates, that of the learning rate, and that of the averaged generator."""
     check(config, "beta1", float, 0.0, 0.9999)
     check(config, "beta2", float, 0.0, 0.999999)
+    check(config, "lr_half_life", float, 0.0, 100_000.0)
+    check(config, "ema_decay", float, 0.0, 0.99999)
 
 
 def check_snapshots(config):

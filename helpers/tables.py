@@ -201,8 +201,8 @@ def rows(result, group):
         (
             label(score),
             cell(score),
-            _number(score["floor"], score["digits"]),
-            _number(score["ceiling"], score["digits"]),
+            number(score["floor"], score["digits"]),
+            number(score["ceiling"], score["digits"]),
             score["better"],
         )
         for score in _of_groups(result, group)
@@ -245,7 +245,7 @@ def parzen_rows(result):
     if result["data"]["name"] == "MNIST" and result["data"]["verified"] and result["n"] == 10_000:
         table += PARZEN_PUBLISHED
     return ("model", "log-likelihood in nats", "source"), [
-        (name, _number(value, 1) + (f" ± {error:.1f}" if error else ""), source)
+        (name, number(value, 1) + (f" ± {error:.1f}" if error else ""), source)
         for name, value, error, source in sorted(table, key=lambda row: row[1])
     ]
 
@@ -286,6 +286,42 @@ def gan_train_rows(result):
     return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
 
 
+# --- Several runs ----------------------------------------------------------------------------
+
+
+def study_rows(seeds, others, keys, floor="real images"):
+    """(columns, rows): scores of runs that differ in the seed alone, then of the others.
+
+    seeds, others: {name: result of `evaluate`}.  keys: of SPECS.  floor: the name of the last row,
+    the scores' floors. Several seeds give a mean and a standard deviation, in a row of their own.
+    """
+    first = next(iter(seeds.values()))
+    table = [(name, *(_value(result, key) for key in keys)) for name, result in seeds.items()]
+    if len(seeds) > 1:
+        table.append(("mean ± standard deviation", *(_spread_of(seeds, key) for key in keys)))
+    table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
+    floors = [first["scores"][key] for key in keys]
+    table.append((floor, *(number(score["floor"], score["digits"]) for score in floors)))
+    return ("run", *(f"{label(score)} {score['better']}".strip() for score in floors)), table
+
+
+def all_values(results):
+    """{run: {score: number}} of {run: result}, for scores.json."""
+    return {name: vars(values(result)) for name, result in results.items()}
+
+
+def _value(result, key):
+    return number(result["scores"][key]["value"], SPECS[key].digits)
+
+
+def _spread_of(results, key):
+    values = [result["scores"][key]["value"] for result in results.values()]
+    if None in values:
+        return "–"
+    digits = SPECS[key].digits
+    return f"{number(statistics.fmean(values), digits)} ± {statistics.stdev(values):.{digits}f}"
+
+
 # --- Cells -----------------------------------------------------------------------------------
 
 
@@ -296,11 +332,11 @@ def label(score):
 
 def cell(score):
     """The value of a score ± its spread, "–" if it could not be computed."""
-    text = _number(score["value"], score["digits"])
-    return text if score["std"] is None else f"{text} ± {_number(score['std'], score['digits'])}"
+    text = number(score["value"], score["digits"])
+    return text if score["std"] is None else f"{text} ± {number(score['std'], score['digits'])}"
 
 
-def _number(value, digits):
+def number(value, digits):
     return "–" if value is None else f"{value:,.{digits}f}"
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from helpers.cuda_graph import recorded
 from helpers.data import to_unit
-from helpers.engine import adam, batches, finite_means, from_unit, rng, seeded
+from helpers.engine import adam, batches, finite_means, from_unit, rng, seeded, set_rate
 
 
 class VAE(nn.Module):
@@ -85,6 +85,7 @@ def train_vae(config, model, optimizer, images, test_images, start=0):
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
     on_batch = partial(train_step, model, optimizer, beta=config.beta)
+    set_rate(optimizer, config, start + 1)
     step = recorded(on_batch, (model, optimizer), x, no_noise.expand(len(x), -1))
     for epoch in range(start + 1, config.epochs + 1):
         order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))

@@ -25,9 +25,9 @@ def run_vae(images, labels, folder, epochs, device=CPU, **changed):
 def run_gan(images, labels, folder, epochs, device=CPU, **changed):
     config = GANConfig(epochs=epochs, latent_dim=6, base_channels=4, batch_size=32, **changed)
     nets = gan.build(config, device)
-    parts = dict(zip(("generator", "discriminator", "opt_g", "opt_d"), nets, strict=True))
+    parts = nets._asdict()
     history = checkpoint.resume(folder, config, DATA, gan.Record, parts)
-    return config, parts, history, gan.train_gan(config, *nets, images, start=len(history))
+    return config, parts, history, gan.train_gan(config, nets, images, start=len(history))
 
 
 def run_cgan(images, labels, folder, epochs, device=CPU, **changed):
@@ -35,11 +35,22 @@ def run_cgan(images, labels, folder, epochs, device=CPU, **changed):
         epochs=epochs, latent_dim=6, hidden_dims=[16, 24], num_d_steps=2, batch_size=32, **changed
     )
     nets = cgan.build(config, 10, device)
-    parts = dict(zip(("generator", "discriminator", "opt_g", "opt_d"), nets, strict=True))
+    parts = nets._asdict()
     history = checkpoint.resume(folder, config, DATA, cgan.Record, parts)
     return config, parts, history, cgan.train_cgan(
-        config, *nets, images, labels, start=len(history)
+        config, nets, images, labels, start=len(history)
     )  # fmt: skip
+
+
+def run_gan_variant(*arguments, **changed):
+    return run_gan(*arguments, **VARIANT, label_smoothing=0.1, batchnorm_affine=False, **changed)
+
+
+def run_cgan_variant(*arguments, **changed):
+    return run_cgan(*arguments, **VARIANT, **changed)
+
+
+VARIANT = {"ema_decay": 0.9, "lr_half_life": 1.5}
 
 
 def go(run, images, labels, folder, epochs, look=None, **changed):
@@ -55,7 +66,9 @@ def go(run, images, labels, folder, epochs, look=None, **changed):
     return (folder / "state.pt").read_bytes()
 
 
-ALL = pytest.mark.parametrize("run", [run_vae, run_gan, run_cgan])
+ALL = pytest.mark.parametrize(
+    "run", [run_vae, run_gan, run_cgan, run_gan_variant, run_cgan_variant]
+)
 
 
 @ALL
@@ -80,10 +93,10 @@ def test_looking_never_changes_training(run, images, labels, tmp_path):
         if "model" in parts:
             vae.sample(parts["model"], 5, engine.rng(0, "look"))
             vae.kl_per_latent(parts["model"], images[:9].flatten(1))
-        elif run is run_gan:
-            gan.sample(parts["generator"], 5, engine.rng(0, "look"))
+        elif run in (run_gan, run_gan_variant):
+            gan.sample(parts["artist"], 5, engine.rng(0, "look"))
         else:
-            cgan.sample(parts["generator"], torch.arange(10), engine.rng(0, "look"))
+            cgan.sample(parts["artist"], torch.arange(10), engine.rng(0, "look"))
 
     seen = go(run, images, labels, tmp_path / "a", 2, look)
     assert seen == go(run, images, labels, tmp_path / "b", 2)
@@ -142,9 +155,9 @@ def test_first_gan_step_equals_a_plain_implementation(images):
     real = images[:32].unsqueeze(1) / 127.5 - 1
     z = engine.uniform((32, 6), engine.rng(0, "z"))
     ours = gan.build(config, CPU)
-    means = gan.train_step(*ours, real, z)
+    means = gan.train_step(*ours[:4], real, z)
 
-    g, d, _, _ = gan.build(config, CPU)
+    g, d, *_ = gan.build(config, CPU)
     g, d = (net.to(memory_format=torch.contiguous_format) for net in (g, d))
     opt_g, opt_d = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (g, d))
     bce, ones, zeros = nn.BCELoss(), torch.ones(32), torch.zeros(32)
@@ -169,11 +182,11 @@ def test_first_cgan_steps_equal_a_plain_implementation(images, labels):
     real, y = images[:32].flatten(1) / 127.5 - 1, labels[:32]
     z, fake_y = engine.uniform((32, 6), engine.rng(0, "z")), labels[3:35]
 
-    g, d, opt_g, opt_d = cgan.build(config, 10, CPU)
+    g, d, opt_g, opt_d, _ = cgan.build(config, 10, CPU)
     on_d = cgan.train_d_step(g, d, opt_d, real, y, z, fake_y)
     on_g = cgan.train_g_step(g, d, opt_g, z, fake_y)
 
-    plain_g, plain_d, _, _ = cgan.build(config, 10, CPU)
+    plain_g, plain_d, *_ = cgan.build(config, 10, CPU)
     optimizers = [torch.optim.Adam(n.parameters(), 5e-4, (0.5, 0.999)) for n in (plain_g, plain_d)]
     bce, ones, zeros = nn.BCEWithLogitsLoss(), torch.ones(32), torch.zeros(32)
     fake = plain_g(z, fake_y).detach()
@@ -193,6 +206,60 @@ def test_first_cgan_steps_equal_a_plain_implementation(images, labels):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_label_smoothing_is_cross_entropy_with_a_softer_target(images):
+    config = GANConfig(base_channels=4, latent_dim=6, batch_size=32)
+    real = images[:32].unsqueeze(1) / 127.5 - 1
+    z = engine.uniform((32, 6), engine.rng(0, "z"))
+    ours, plain = gan.build(config, CPU), gan.build(config, CPU)
+    loss_d = gan.train_step(*ours[:4], real, z, smoothing=0.1)[0]
+    bce = nn.BCEWithLogitsLoss()
+    on_real, on_fake = plain.discriminator(real), plain.discriminator(plain.generator(z))
+    expected = bce(on_real, torch.full((32,), 0.9)) + bce(on_fake, torch.zeros(32))
+    torch.testing.assert_close(loss_d, expected.detach())
+
+
+def test_the_artist_is_the_average_of_the_generators_steps(images):
+    config = GANConfig(base_channels=4, latent_dim=6, batch_size=64, epochs=2, ema_decay=0.8)
+    parts = gan.build(config, CPU)
+    expected = [value.clone() for value in parts.artist.state_dict().values()]
+    real = images[:64].unsqueeze(1) / 127.5 - 1
+    for number in range(3):
+        z = engine.uniform((64, 6), engine.rng(0, "z", number))
+        gan.train_step(*parts[:4], real, z)
+        engine.follow(parts.artist, parts.generator, 0.8)
+        steps = parts.generator.state_dict().values()
+        expected = [0.8 * old + 0.2 * new for old, new in zip(expected, steps, strict=True)]
+    for found, wanted in zip(parts.artist.state_dict().values(), expected, strict=True):
+        if found.is_floating_point():
+            torch.testing.assert_close(found, wanted)
+    plain = gan.build(GANConfig(base_channels=4), CPU)
+    assert plain.artist is plain.generator
+
+
+def test_the_learning_rate_halves(images, labels, tmp_path):
+    config, parts, _, records = run_gan(images, labels, tmp_path, 5, lr_half_life=2.0)
+    rates = [parts["opt_g"].param_groups[0]["lr"] for _ in records]
+    assert rates == pytest.approx([2e-4 * 0.5 ** (epoch / 2) for epoch in range(5)])
+    assert parts["opt_d"].param_groups[0]["lr"] == rates[-1]
+
+
+@pytest.mark.fault(42)
+@ALL
+def test_a_checkpoint_of_a_gpu_goes_on_here(run, images, labels, tmp_path):
+    """Adam's settings there: counts and rates on the GPU, where it has one; else as if."""
+    there = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config, parts, history, records = run(
+        images.to(there), labels.to(there), tmp_path, 1, device=there
+    )
+    history += list(records)
+    for part in parts.values():
+        for group in getattr(part, "param_groups", ()):
+            group["capturable"], group["lr"] = True, torch.tensor(float(group["lr"]))
+    checkpoint.save(tmp_path, config, DATA, history, parts)
+    *_, records = run(images, labels, tmp_path, 2)
+    assert [record.epoch for record in records] == [2]
+
+
 @pytest.mark.parametrize("base", [1, 4, 7])
 def test_dcgan_shapes_without_resizing(base):
     generator, discriminator = gan.Generator(5, base), gan.Discriminator(base)
@@ -202,7 +269,7 @@ def test_dcgan_shapes_without_resizing(base):
 
 
 def test_dcgan_initialization_and_where_batchnorm_is():
-    g, d, _, _ = gan.build(GANConfig(), CPU)
+    g, d, *_ = gan.build(GANConfig(), CPU)
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     stds = [m.weight.std().item() for net in (g, d) for m in net if isinstance(m, convolutions)]
     assert np.allclose(stds, 0.02, rtol=0.1)
@@ -212,7 +279,7 @@ def test_dcgan_initialization_and_where_batchnorm_is():
 
 
 def test_an_image_does_not_depend_on_its_batch_mates():
-    g, _, _, _ = gan.build(GANConfig(base_channels=4, latent_dim=6), CPU)
+    g, *_ = gan.build(GANConfig(base_channels=4, latent_dim=6), CPU)
     z = engine.uniform((20, 6), engine.rng(0, "z"))
     together, alone = gan.generate(g, z), gan.generate(g, z[3:4])
     assert (together[3].int() - alone[0].int()).abs().max() <= 1
@@ -220,7 +287,7 @@ def test_an_image_does_not_depend_on_its_batch_mates():
 
 
 def test_cgan_grid_has_a_row_per_label_and_the_same_noise_down_a_column():
-    g, _, _, _ = cgan.build(CGANConfig(hidden_dims=[16], latent_dim=6), 10, CPU)
+    g, *_ = cgan.build(CGANConfig(hidden_dims=[16], latent_dim=6), 10, CPU)
     grid = cgan.generate_grid(g, engine.rng(0, "fixed"), columns=4)
     z = engine.uniform((4, 6), engine.rng(0, "fixed"))
     for label in (0, 9):
@@ -231,9 +298,9 @@ def test_cgan_grid_has_a_row_per_label_and_the_same_noise_down_a_column():
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_the_generator_takes_a_step_after_every_num_d_steps(n, images, labels):
     config = CGANConfig(epochs=1, hidden_dims=[8], latent_dim=3, batch_size=32, num_d_steps=n)
-    *nets, opt_g, opt_d = cgan.build(config, 10, CPU)
-    next(cgan.train_cgan(config, *nets, opt_g, opt_d, images, labels))
-    steps = [opt.state_dict()["state"][0]["step"].item() for opt in (opt_g, opt_d)]
+    parts = cgan.build(config, 10, CPU)
+    next(cgan.train_cgan(config, parts, images, labels))
+    steps = [opt.state_dict()["state"][0]["step"].item() for opt in (parts.opt_g, parts.opt_d)]
     assert steps == [8 // n, 8]
 
 
@@ -241,6 +308,12 @@ def test_images_of_the_same_seed_are_of_uniform_noise():
     noise = engine.uniform((1000, 200), engine.rng(0, "noise"))
     assert -1 <= noise.min() < -0.999 and 0.999 < noise.max() <= 1
     assert abs(noise.std().item() - 3**-0.5) < 1e-2
+
+
+def test_calm_begins_after_the_last_large_change():
+    assert gan.calm_from([9.0, 5.0, 3.0, 1.0, 1.0, 1.0], last=3) == 5
+    assert gan.calm_from([1.0, 1.1, 0.9]) == 2
+    assert gan.calm_from([1.0, 1.0, 4.0, 1.0], last=2, excess=1.0) == 5
 
 
 def test_changes_are_gray_levels_between_neighbors():
