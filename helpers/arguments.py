@@ -8,6 +8,7 @@ import ast
 import difflib
 import json
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,10 @@ def read_notebook(path):
         nbformat.validate(notebook)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such notebook") from None
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+    except OSError:
+        raise
+    except Exception as error:  # nbformat meets damage with half a dozen kinds of exception
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(f"{path}: not a readable notebook: {reason}") from None
     return notebook
 
@@ -59,6 +62,8 @@ def declared(path):
         statements = ast.parse(tagged[0]).body
     except SyntaxError as error:
         raise ValueError(f"{path}: parameters cell, line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, brackets without end
+        raise ValueError(f"{path}: parameters cell: not Python: {error}") from None
     found = {}
     for statement in statements:
         name, parameter = _parameter(path, statement)
@@ -100,13 +105,19 @@ def check_ranges(path, values):
 
 
 def read_yaml(path):
-    """The mapping in a YAML file, read by the safe loader; a repeated key raises ValueError."""
+    """The mapping in a YAML file (JSON is one too), by the safe loader made stricter.
+
+    A repeated key, an alias, and a number that is not plainly decimal raise ValueError.
+    """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file of parameters") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = getattr(error, "problem", None) or "not UTF-8 text"
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML meets a wrong value with half a dozen kinds of exception
+        reason = getattr(error, "problem", None) or f"{error}".split("\n")[0][:200]
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else reason
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else path
         raise ValueError(f"{where}: not valid YAML: {reason}") from None
@@ -117,18 +128,45 @@ def read_yaml(path):
     return content
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """The safe loader, which by itself silently keeps the last of two equal keys."""
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader without its surprises.
+
+    By itself it keeps the last of two equal keys, reads 010 as 8 and 1:30 as 90 (YAML 1.1), and
+    follows aliases, of which a few lines can stand for gigabytes.
+    """
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            self._refuse(f"*{event.anchor}: an alias; write the value itself", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node):
+        if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,99})", str(node.value)):
+            self._refuse(f"{node.value!r:.80} is no plain decimal number", node.start_mark)
+        return int(node.value)
+
+    def construct_yaml_float(self, node):
+        if re.search("[_:]", str(node.value)):
+            self._refuse(f"{node.value!r:.80} is no plain decimal number", node.start_mark)
+        return super().construct_yaml_float(node)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
             if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} is there twice", key.start_mark
-                )
+                self._refuse(f"{key.value} is there twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+    def _refuse(self, reason, mark):
+        raise yaml.constructor.ConstructorError(None, None, reason, mark)
+
+
+for kind in ("int", "float"):
+    _StrictLoader.add_constructor(
+        f"tag:yaml.org,2002:{kind}", getattr(_StrictLoader, f"construct_yaml_{kind}")
+    )
 
 
 def _parameter(path, statement):
@@ -143,7 +181,7 @@ def _parameter(path, statement):
         raise ValueError(f"{path}: {name} must be one of {', '.join(KINDS)}, got {kind}")
     try:
         default = _from_yaml(name, ast.literal_eval(statement.value), kind)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: parameters cell, line {statement.lineno}: {error}") from None
     return name, Parameter(kind, default)
 
@@ -159,6 +197,8 @@ def _check_name(where, name, known, path):
 def _from_text(name, text, kind):
     """A value typed on the command line."""
     try:
+        if kind in ("int", "float") and (not text.isascii() or "_" in text):
+            raise _wrong(name, kind, text)  # Python would take 1_0 for 10
         if kind == "int":
             return int(text)
         if kind == "float":
@@ -167,9 +207,9 @@ def _from_text(name, text, kind):
             return {"true": True, "false": False}[text.lower()]
         if kind == "list[int]":
             return _from_yaml(name, json.loads(text), kind)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise _wrong(name, kind, text) from None
-    return text
+    return _writable(name, text)
 
 
 def _from_yaml(name, value, kind):
@@ -178,19 +218,31 @@ def _from_yaml(name, value, kind):
         if isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, as text
             return _from_text(name, value, kind)
         if type(value) in (int, float):
-            return _finite(name, float(value))
+            return _finite(name, value)
     elif kind == "list[int]":
         if type(value) is list and all(type(item) is int for item in value):
             return value
     elif type(value).__name__ == kind:
-        return value
+        return _writable(name, value) if kind == "str" else value
     raise _wrong(name, kind, value)
 
 
 def _finite(name, value):
-    if not math.isfinite(value):
-        raise _wrong(name, "float", value)
-    return value
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise _wrong(name, "float", value)
+
+
+def _writable(name, text):
+    """Bytes that are no text reach Python as lone surrogates, which no notebook can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be text in UTF-8, got {text!r:.80}") from None
+    return text
 
 
 def _wrong(name, kind, value):

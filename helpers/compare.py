@@ -19,17 +19,35 @@ def load(path):
     path = Path(path)
     path = path / "scores.json" if path.is_dir() else path
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; a run writes it at its end") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
     if not isinstance(result, dict) or "scores" not in result:
         raise ValueError(f"{path}: not the scores of a run")
     if result.get("format") != tables.FORMAT:
         found, known = result.get("format"), tables.FORMAT
         raise ValueError(f"{path}: format {found!r}, this version reads {known}")
+    try:
+        for entry in result["scores"].values():
+            if {type(entry[name]) for name in ("value", "std", "floor")} - {
+                int,
+                float,
+                type(None),
+            }:
+                raise TypeError("no number")
+        differences([result, result])
+        table([result, result], ["", ""])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not the scores of a run ({error!r:.100})") from None
     return result
+
+
+def _no_number(name):
+    raise ValueError(f"{name} is no number")
 
 
 def table(results, names):

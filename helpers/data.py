@@ -7,6 +7,7 @@ name and shows the value.
 """
 
 import difflib
+import hashlib
 import os
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +32,7 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
     source: str  # "csv", "idx", "download" or "sample"
     where: str  # one line for the reader; never an absolute path unless the user gave one
-    verified: bool  # all four arrays are those of the published files
+    verified: bool  # exactly the published images with their labels, in any order
     real: bool  # False for the stand-in
     sha256: dict[str, str]  # of the whole arrays as IDX files, whatever train_limit says
 
@@ -46,6 +47,7 @@ class _Known(NamedTuple):
     first_label: int = 0
     stand_in: str = ""
     published: tuple[str, ...] = ()  # SHA-256 of the PARTS
+    in_any_order: tuple[str, str] = ("", "")  # `_in_any_order` of training and test images
 
 
 PARTS = ("train-images", "train-labels", "test-images", "test-labels")
@@ -61,6 +63,10 @@ SETS = {
             "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
+        in_any_order=(
+            "da6370735bf1d490f086dde49c15f2ed0480ad05dc7c70abf5d36bf471d5e312",
+            "0c7bc63f656fb2440dc2b5bea4ff3ac8632e305b73ec1dc88141a32d36204fac",
+        ),
     ),
     "FashionMNIST": _Known(
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
@@ -72,6 +78,10 @@ SETS = {
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+        in_any_order=(
+            "56016b2341e99c383df5cc0ed736f4afb12a6c90855d9f3d69981b294a0159ad",
+            "b73438e78d64c9f337edad19c3eea888b49d646dbe27b46e4e3177218f3581e7",
         ),
     ),
     "KMNIST": _Known(tuple("o ki su tsu na ha ma ya re wo".split()), ("kmnist_{}",)),
@@ -101,7 +111,8 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     """Read one set, checked: a Dataset.
 
     source: "auto" takes the first of CSV, IDX, download, stand-in that is there; a file that is
-    there but damaged is an error, never skipped. The others take only that one.
+    there but damaged is an error, never skipped, and so are other images than the published ones
+    of a set whose SHA-256 is known. The others take only that one, whatever images it holds.
     data_dir: "" means $DATA_DIR, else the project's data/.
     train_limit: 0 takes every training image, N the first N.
     need_test_labels: False allows a test CSV without labels; test.labels is then None.
@@ -132,7 +143,15 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
                 raise FileNotFoundError(f"{absent}; {_how_to_get(dataset, root)}") from None
 
     sha256 = _fingerprints(train, test)
-    verified = tuple(sha256.get(part) for part in PARTS) == SETS[dataset].published
+    verified = kind != "sample" and _is_published(dataset, sha256, train, test)
+    if source == "auto" and kind != "sample" and SETS[dataset].published and not verified:
+        pairs = zip(PARTS, SETS[dataset].published, strict=True)
+        part, wanted = next((p, digest) for p, digest in pairs if sha256.get(p) != digest)
+        raise ValueError(
+            f"{where}: not the published {dataset}: SHA-256 of {part} is "
+            f"{sha256.get(part, 'missing')[:12]}, published {wanted[:12]}; "
+            f"if these images are meant, say so with source={kind!r}"
+        )
     if kind != "sample":
         train, test = _put_right(dataset, train), _put_right(dataset, test)
     if train_limit > len(train.images):
@@ -152,7 +171,8 @@ def describe(data):
     if not data.real:
         state = "STAND-IN: not the real set"
     elif data.verified:
-        state = "verified"
+        same = tuple(data.sha256.get(part) for part in PARTS) == SETS[data.name].published
+        state = "verified" if same else "verified, in another order than published"
     elif SETS[data.name].published:
         state = "not the published files"
     else:
@@ -319,6 +339,23 @@ def _put_right(name, part):
 def _fingerprints(*parts):
     arrays = zip(PARTS, [array for part in parts for array in part], strict=True)
     return {name: idx_files.sha256(a) for name, a in arrays if a is not None}
+
+
+def _is_published(name, sha256, *parts):
+    """Exactly the published images with their labels, in any order (Kaggle's have another)?"""
+    known = SETS[name]
+    if not known.published or tuple(sha256.get(part) for part in PARTS) == known.published:
+        return bool(known.published)
+    return tuple(map(_in_any_order, parts)) == known.in_any_order
+
+
+def _in_any_order(part):
+    """Hex SHA-256 of the rows (label, pixels), sorted; "" without labels."""
+    if part.labels is None:
+        return ""
+    labels = part.labels.astype(np.uint8)[:, None]
+    rows = np.hstack([labels, part.images.reshape(len(labels), -1)])
+    return hashlib.sha256(b"".join(sorted(map(bytes, rows)))).hexdigest()
 
 
 def _one_of(name, value, choices):

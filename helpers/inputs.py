@@ -38,7 +38,15 @@ def answer(folder):
 
 def main(words):
     path, settle = Path(words[0]), words[1:] == ["--settle"]
-    text = answer(data_dir())
+    try:
+        write(path, answer(data_dir()), settle)
+    except OSError as error:
+        print(f"{error.filename or path}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write(path, text, settle):
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") == text:
         return
     time = path.stat().st_mtime_ns if settle and path.exists() else None
@@ -49,4 +57,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ builds one of these frozen dataclasses, whose construction is the check. Imports
 helpers.run can refuse a bad value before a kernel starts.
 """
 
+import reprlib
 from dataclasses import asdict, dataclass, fields
 
 DATASETS = (
@@ -137,9 +138,9 @@ def check_surroundings(source, data_dir, out_dir, device, resume):
     check_choice("device", device, DEVICES)
     for name, value in (("data_dir", data_dir), ("out_dir", out_dir)):
         if not isinstance(value, str) or "\0" in value:
-            raise ValueError(f"{name} must be a path as text, got {value!r}")
+            raise ValueError(f"{name} must be a path as text, got {shown(value)}")
     if type(resume) is not bool:
-        raise ValueError(f"resume must be True or False, got {resume!r}")
+        raise ValueError(f"resume must be True or False, got {shown(resume)}")
 
 
 def check_common(config):
@@ -179,19 +180,19 @@ def check(config, name, kind, low, high):
     value = getattr(config, name)
     right = type(value) is kind or (kind is float and type(value) is int)  # True is not an int
     if not right or not low <= value <= high:  # NaN fails the comparison
-        raise ValueError(f"{name} must be {kind.__name__} in [{low}, {high}], got {value!r}")
+        raise ValueError(f"{name} must be {kind.__name__} in [{low}, {high}], got {shown(value)}")
 
 
 def check_bool(config, name):
     """Raise ValueError unless the field is True or False."""
     if type(getattr(config, name)) is not bool:
-        raise ValueError(f"{name} must be True or False, got {getattr(config, name)!r}")
+        raise ValueError(f"{name} must be True or False, got {shown(getattr(config, name))}")
 
 
 def check_choice(name, value, allowed):
     """Raise ValueError unless the value is one of the allowed."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
 
 
 def check_ints(config, name, fewest, most, low, high):
@@ -200,8 +201,20 @@ def check_ints(config, name, fewest, most, low, high):
     right = isinstance(value, (list, tuple)) and fewest <= len(value) <= most
     if not right or not all(type(item) is int and low <= item <= high for item in value):
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        raise ValueError(f"{name} must be {count} ints in [{low}, {high}], got {value!r}")
+        raise ValueError(f"{name} must be {count} ints in [{low}, {high}], got {shown(value)}")
     object.__setattr__(config, name, tuple(value))  # a notebook passes a list; keep it hashable
+
+
+def shown(value):
+    """A value for a message: in one line of some 80 characters, whatever it is."""
+    try:
+        return _brief.repr(value).replace("\n", " ")
+    except ValueError:
+        return "a number of more than 4,300 digits"  # which Python refuses to write out
+
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxlong = _brief.maxother = 80
 
 
 def _listed(value):

@@ -299,6 +299,7 @@ def test_a_taught_network_learns(digits):
     assert evaluate._taught(small, *pair, 40, 0, "cpu") > 50
 
 
+@pytest.mark.fault(91)
 def test_compare_prints_runs_side_by_side(digits, options, tmp_path, capsys):
     for name, level in (("good", 0), ("bad", 60)):
         (tmp_path / name).mkdir()
@@ -317,18 +318,44 @@ def test_compare_prints_runs_side_by_side(digits, options, tmp_path, capsys):
     assert compare.main(runs) == 0
     assert "different numbers of images: 300, 999; do not compare" in capsys.readouterr().out
 
+    path = tmp_path / "bad" / "scores.json"
+    for left_out in ("network", "data", "n"):
+        kept = {key: value for key, value in changed.items() if key != left_out}
+        path.write_text(json.dumps(kept))
+        assert compare.main(runs) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"{path}: not the scores of a run") and left_out in error
+    text = json.dumps(changed)
+    for place in range(0, len(text), 97):  # damaged anywhere: a table of it, or one line
+        for damaged in (text[:place], text[:place] + "\x7f" + text[place + 1 :],
+                        text[:place] + "0" + text[place + 1 :]):  # fmt: skip
+            path.write_text(damaged)
+            if compare.main(runs) != 0:
+                error = capsys.readouterr().err
+                assert error.startswith(f"{path}: ") and error.count("\n") == 1
+    for number in ("NaN", "Infinity", "-Infinity"):
+        path.write_text(text.replace('"n": 999', f'"n": {number}'))
+        assert compare.main(runs) == 2
+        assert capsys.readouterr().err == f"{path}: not JSON ({number} is no number)\n"
 
+
+@pytest.mark.fault(91)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "no such file"),
         ("{", "not JSON"),
+        ("[" * 5000, "not JSON"),
+        ('{"scores": NaN}', "not JSON (NaN is no number)"),
+        ('{"format": FORMAT, "scores": {"fid": 3}}', "not the scores of a run"),
+        ('{"format": FORMAT, "scores": []}', "not the scores of a run"),
         ("[]", "not the scores"),
         ('{"scores": {}}', "format None"),
     ],
 )
 def test_compare_names_a_bad_file(tmp_path, capsys, content, message):
     if content is not None:
+        content = content.replace("FORMAT", str(tables.FORMAT))
         (tmp_path / "scores.json").write_text(content)
     assert compare.main([str(tmp_path)]) == 2
     error = capsys.readouterr().err

@@ -67,6 +67,7 @@ def stream(path):
     )
 
 
+@pytest.mark.fault(33)
 def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
     notebook = toy(
         "for k in range(epochs):\n    print(f'epoch {k + 1:2d}/{epochs}  loss {1.5:.1f}')",
@@ -121,12 +122,15 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
     assert names(output.parent) == ["out.failed.ipynb", "out.ipynb"]
 
 
+@pytest.mark.fault(24, 26, 27, 32, 34)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("-p epoch 3", "epoch: no parameter of NB; did you mean epochs?"),
         ("-p zzz 3", "zzz: no parameter of NB; known: epochs, learning_rate, name, resume, steps"),
-        ("-p x=__import__('os')\ny 3", "x=__import__('os')"),
+        ("-p x=__import__('os').system('touch${IFS}TRACE')\ny 3", "x=__import__('os').system("),
+        ("-p not-a-name 3", "not-a-name: no parameter of NB; "),
+        ("-p class 3", "class: no parameter of NB; "),
         ("-p epochs 1.5", "epochs must be int, such as 3, got '1.5'"),
         ("-p epochs True", "epochs must be int, such as 3, got 'True'"),
         ("-p learning_rate nan", "learning_rate must be float, finite, such as 1e-3, got 'nan'"),
@@ -139,22 +143,30 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
 )
 def test_wrong_words_are_refused(toy, capsys, words, message):
     notebook = toy("raise SystemError")
-    output = notebook.with_name("out.ipynb")
-    assert run.main([str(notebook), str(output), *words.split(" ")]) == 2
+    output, trace = notebook.with_name("out.ipynb"), notebook.with_name("TRACE")
+    output.write_text("the good one")
+    words = words.replace("TRACE", str(trace)).split(" ")
+    assert run.main([str(notebook), str(output), *words]) == 2
     line = capsys.readouterr().err
     assert line.startswith(message.replace("NB", str(notebook))) and line.count("\n") == 1
-    assert names(notebook.parent) == ["toy.ipynb"]
+    assert names(notebook.parent) == ["out.ipynb", "toy.ipynb"]  # no kernel ran, no code either
+    assert output.read_text() == "the good one"
 
 
+@pytest.mark.fault(24, 26, 27, 32, 34, 91)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("epochs: 1\nepochs: 2\n", "F:2: not valid YAML: epochs is there twice"),
+        ("epochs: 1\n'epochs': 2\n", "F:2: not valid YAML: epochs is there twice"),
+        ('{"epochs": 1,\n "epochs": 1}', "F:2: not valid YAML: epochs is there twice"),
+        ("epochs: 1.5\n", "F: epochs must be int, such as 3, got 1.5"),
         ("epochs: '64'\n", "F: epochs must be int, such as 3, got '64'"),
         ("epochs: true\n", "F: epochs must be int"),
         ("name: 12\n", "F: name must be str (in YAML: in quotes), got 12"),
         ("learning_rate: .inf\n", "F: learning_rate must be float"),
-        ("epoch: 1\n", "F: epoch: no parameter of"),
+        ("epoch: 1\n", "F: epoch: no parameter of NB; did you mean epochs?"),
+        ('"x=1\\ny": 1\n', "F: x=1"),
         ("epochs: [1\n", "F:2: not valid YAML"),
         ("- epochs\n", "F: must hold lines such as 'epochs: 3'"),
         ("name: !!python/object/apply:os.getcwd []\n", "F:1: not valid YAML: could not determine"),
@@ -168,9 +180,11 @@ def test_wrong_files_are_refused(toy, tmp_path, text, message):
         file.write_text(text)
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         arguments.given(toy(), [file])
-    assert str(error.value).startswith(message.replace("F", str(file), 1))
+    message = message.replace("F", str(file), 1).replace("NB", str(tmp_path / "toy.ipynb"))
+    assert str(error.value).startswith(message)
 
 
+@pytest.mark.fault(25, 32)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -181,6 +195,10 @@ def test_wrong_files_are_refused(toy, tmp_path, text, message):
         ("epochs: int = 1.5", "line 1: epochs must be int"),
         ("epochs: int = open('x')", "line 1: "),
         ("epochs: int = ", "line 1: invalid syntax"),
+        ("epochs: int = {[]: 1}", "line 1: "),
+        ("epochs: int = 1\0", "parameters cell"),
+        ("epochs: int = " + "(" * 300, "parameters cell"),
+        ("rate: float = 1" + "0" * 400, "line 1: rate must be float, finite"),
     ],
 )
 def test_a_cell_that_is_no_plain_list_is_refused(toy, parameters, message):
@@ -190,9 +208,16 @@ def test_a_cell_that_is_no_plain_list_is_refused(toy, parameters, message):
     assert str(error.value).startswith(f"{notebook}: ") and message in str(error.value)
 
 
-def test_a_notebook_needs_one_tagged_cell(toy, tmp_path):
+@pytest.mark.fault(25)
+def test_a_notebook_needs_one_tagged_cell(toy, tmp_path, capsys):
     with pytest.raises(ValueError, match="0 cells are tagged 'parameters'"):
         arguments.declared(toy(tags=()))
+    output = tmp_path / "out.ipynb"
+    assert (
+        run.main([str(toy("raise SystemError", tags=())), str(output), "-p", "epochs", "3"]) == 2
+    )
+    line = f"{tmp_path / 'toy.ipynb'}: 0 cells are tagged 'parameters', must be one\n"
+    assert capsys.readouterr().err == line and not output.exists()
     with pytest.raises(ValueError, match="an executed copy"):
         arguments.declared(toy(tags=("injected-parameters",)))
     (tmp_path / "broken.ipynb").write_text('{"cells": [')
@@ -202,6 +227,35 @@ def test_a_notebook_needs_one_tagged_cell(toy, tmp_path):
         arguments.declared(tmp_path / "no.ipynb")
 
 
+def test_a_notebook_cut_or_flipped_anywhere_is_right_or_refused(toy):
+    path = toy("1 + 1")
+    whole, right = path.read_bytes(), arguments.declared(path)
+    for size in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError) as error:
+            arguments.declared(path)
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = arguments.declared(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:  # one letter of a name, a number or a comment
+            assert len(found) == len(right)
+
+
+@pytest.mark.fault(28, 35)
+@pytest.mark.parametrize("text", ["gpu", "cuda:0", "", "CPU"])
+def test_a_device_nobody_knows_is_refused_before_a_kernel_starts(tmp_path, capsys, text):
+    notebook = str(run.ROOT / "notebooks" / "01_vae.ipynb")
+    assert run.main([notebook, str(tmp_path / "out.ipynb"), "-p", "device", text]) == 2
+    line = capsys.readouterr().err
+    assert line == f"device must be one of auto, cpu, cuda, mps, got {text!r}\n"
+    assert not names(tmp_path)
+
+
+@pytest.mark.fault(28)
 def test_ranges_are_checked_before_a_kernel_starts(toy):
     text = "epochs: int = 3\nbatch_size: int = 64"
     notebook = toy(parameters=text, name="02_gan")
@@ -210,6 +264,7 @@ def test_ranges_are_checked_before_a_kernel_starts(toy):
     assert arguments.given(notebook, pairs=[("epochs", "4")]) == {"epochs": 4}
 
 
+@pytest.mark.fault(33)
 @given(st.text())
 def test_any_text_reaches_the_notebook_unchanged(text):
     from papermill.translators import PythonTranslator
