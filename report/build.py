@@ -42,6 +42,8 @@ def write(files):
             aside[path].write_bytes(content)
         for path in files:
             os.replace(aside[path], path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         for part in aside.values():
             part.unlink(missing_ok=True)
@@ -66,7 +68,7 @@ def main(arguments=None):
         return 1
     try:
         pdf, _ = PDFExporter(strict=True).from_notebook_node(nb)
-    except (ImportError, RuntimeError, ReportError) as error:
+    except (ImportError, OSError, RuntimeError, ReportError) as error:
         pdf, reason = None, str(error)
     try:
         write({html_path: html, pdf_path: pdf} if pdf else {html_path: html})

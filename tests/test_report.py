@@ -4,6 +4,8 @@ import copy
 import io
 import json
 import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -220,8 +222,9 @@ def test_same_bytes_again(whole, tmp_path, monkeypatch):
     assert (out / "report.html").read_bytes() == whole[0]
 
 
-@pytest.mark.fault(84, 85, 89)
+@pytest.mark.fault(84, 85, 89, 92)
 def test_hostile_text_is_inert(tmp_path):
+    trace = tmp_path / "trace"
     notebooks = fixture.three()
     nb = notebooks["03_cgan.ipynb"]
     links = "<div onclick='x()'>\n\n[a](data:text/html,x) [b](file:///etc/passwd)"
@@ -238,8 +241,9 @@ def test_hostile_text_is_inert(tmp_path):
     manifest["data"] |= {"where": EVIL, "name": "MNIST *x* " + EVIL, "real": False}
     manifest["device"] = EVIL
     nb.cells.append(fixture.v4.new_raw_cell(EVIL))
+    nb.cells[8].source = f"open({str(trace)!r}, 'w')"  # notebooks are read, never run
     code, soup, pdf = make(tmp_path, notebooks, "--author", EVIL, "--profile", EVIL)
-    assert code == 0
+    assert code == 0 and not trace.exists()
     assert_inert(soup)
     assert "\x1b" not in str(soup) and "\x07" not in str(soup)
     assert "<script>alert(1)</script>" in soup.find("p", class_="author").text
@@ -614,6 +618,38 @@ def test_without_typst_the_html_is_written_and_the_exit_code_says_so(
     assert "report.pdf: not written; the report.pdf there is from an earlier run" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.fault(79)
+def test_without_pandoc_nothing_is_written(tmp_path, monkeypatch, capsys):
+    def absent():
+        raise OSError("No pandoc was found")
+
+    monkeypatch.setattr("pypandoc.get_pandoc_path", absent)
+    code, soup, pdf = make(tmp_path)
+    assert code == 1 and not soup and not pdf
+    assert capsys.readouterr().err.startswith("pandoc cannot be run: No pandoc was found\n")
+
+
+@pytest.mark.fault(82)
+def test_a_full_disk_keeps_the_old_report(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {out / name: name.encode() for name in ("report.html", "report.pdf", "other")}
+    for path, content in before.items():
+        path.write_bytes(content)
+
+    def small():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    command = [sys.executable, "-m", "report.build", *map(str, fixture.write(tmp_path / "in"))]
+    done = subprocess.run(
+        [*command, "--out", str(out)], capture_output=True, text=True, preexec_fn=small
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{out / 'report.html'}: File too large\n"
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_typst_error_names_notebook_and_cell():
