@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from helpers import tables
+from helpers import progress, tables
 
 
 def load(path):
@@ -99,10 +99,16 @@ def _best(entries, better):
 
 
 def _print(rows):
+    rows = [[_plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+
+
+def _plain(text):
+    """On one line and without terminal escapes: the file may be a stranger's."""
+    return " ".join(progress.plain(text).split())
 
 
 def main(arguments=None):
@@ -115,11 +121,11 @@ def main(arguments=None):
     try:
         results = [load(run) for run in options.runs]
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(_plain(str(error)), file=sys.stderr)
         return 2
     _print(table(results, options.runs))
     for line in differences(results):
-        print(line)
+        print(_plain(line))
     return 0
 
 

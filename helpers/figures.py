@@ -4,9 +4,14 @@ No pyplot, so no backend is needed and no figure stays open. Sizes are in inches
 with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white.
 """
 
+import os
+
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as in a notebook
+    os.environ.pop("MPLBACKEND", None)  # the name of no backend would stop the next import
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
 WIDTH = 6.4  # of the report's text

@@ -18,6 +18,8 @@ from helpers.checkpoint import write_atomically
 
 def show_figure(figure, number, caption, alt, run, data):
     """Write figure_<number>.png into the run's folder and display the same bytes."""
+    if type(number) is not int or number < 1:  # it becomes part of a file's name
+        raise ValueError(f"figure number must be an int of 1 or more, got {number!r}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     png = buffer.getvalue()

@@ -15,6 +15,7 @@ from pypdf import PdfReader
 
 from report.check import ReportError, check_together, read
 from report.exporters import HTMLExporter, PDFExporter
+from report.markup import one_line
 from report.merge import merge
 
 
@@ -41,6 +42,8 @@ def write(files):
             aside[path].write_bytes(content)
         for path in files:
             os.replace(aside[path], path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         for part in aside.values():
             part.unlink(missing_ok=True)
@@ -57,26 +60,27 @@ def main(arguments=None):
         options.out.mkdir(parents=True, exist_ok=True)
     except ReportError as error:
         for line in error.problems:
-            print(line, file=sys.stderr)
-        print(f"{options.out}: no report written, what was there is unchanged", file=sys.stderr)
+            _complain(line)
+        _complain(f"{options.out}: no report written, what was there is unchanged")
         return 1
     except OSError as error:
-        print(f"{error.filename or options.out}: {error.strerror}", file=sys.stderr)
+        _complain(f"{error.filename or options.out}: {error.strerror}")
         return 1
     try:
         pdf, _ = PDFExporter(strict=True).from_notebook_node(nb)
-    except (ImportError, RuntimeError, ReportError) as error:
+    except (ImportError, OSError, RuntimeError, ReportError) as error:
         pdf, reason = None, str(error)
     try:
         write({html_path: html, pdf_path: pdf} if pdf else {html_path: html})
     except OSError as error:
-        print(f"{error.filename or options.out}: {error.strerror}", file=sys.stderr)
+        _complain(f"{error.filename or options.out}: {error.strerror}")
         return 1
     sections = sum(heading["level"] == 1 for heading in resources["report"]["headings"])
     print(f"{html_path}  {sections} sections, {_size(html)}")
     if not pdf:
         old = "; the report.pdf there is from an earlier run" if pdf_path.exists() else ""
-        print(f"{reason}\n{pdf_path}: not written{old}", file=sys.stderr)
+        _complain(reason)
+        _complain(f"{pdf_path}: not written{old}")
         return 2
     print(f"{pdf_path}  {_pages(pdf)} pages, {_size(pdf)}")
     return 0
@@ -92,6 +96,11 @@ def _options(arguments):
         "--allow-mixed", action="store_true", help="accept different revisions or data"
     )
     return parser.parse_args(arguments)
+
+
+def _complain(text):
+    """One line, whatever the text holds: notebooks and their names may be a stranger's."""
+    print(one_line(text), file=sys.stderr)
 
 
 def _pages(pdf):

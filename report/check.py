@@ -18,7 +18,8 @@ import nbformat
 
 REQUIRED_FIGURES = (1, 2, 3, 4, 5, 6)
 _MANIFEST = {"notebook": str, "parameters": dict, "data": dict, "versions": dict, "seconds": dict}
-_DATA = ("name", "source", "where", "verified", "real", "train", "test", "sha256")
+_DATA = {"name": str, "source": str, "where": str, "verified": bool, "real": bool}
+_DATA |= {"train": int, "test": int, "sha256": dict}
 
 
 class ReportError(ValueError):
@@ -54,29 +55,53 @@ def png_size(content):
 
 
 def read(path):
-    """Source of an executed notebook. Raises ReportError naming the path and each fault."""
+    """Source of an executed notebook. Raises ReportError naming the path and each fault.
+
+    The file may be a stranger's: whatever JSON it holds, the answer is a Source or that error.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        json.loads(text)  # nbformat's own message has no line number
-        nb = nbformat.reads(text, as_version=4)
-        nbformat.validate(nb)
+        json.loads(text, parse_constant=_no_number)  # nbformat's own message has no line number
     except OSError as error:
         raise ReportError([f"{path}: {error.strerror.lower()}"]) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError([f"{path}: broken JSON: {error}"]) from None
-    except (nbformat.ValidationError, AttributeError, KeyError, TypeError) as error:
-        line = (str(error).strip().splitlines() or ["?"])[0][:120]
+    try:
+        nb = nbformat.reads(text, as_version=4)
+        nbformat.validate(nb)
+    except Exception as error:  # what is no notebook breaks nbformat in many ways
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise ReportError([f"{path}: not a notebook: {line}"]) from None
-    faults, figures, tables, manifests = _execution_faults(nb), {}, [], []
-    for number, cell in enumerate(nb.cells, 1):
-        for output in cell.get("outputs", []):
-            for fault in _output_faults(output, figures, tables, manifests):
-                faults.append(f"cell {number}: {fault}")
-    faults += _manifest_faults(manifests, figures)
+    faults, figures, tables, manifests = _shape_faults(nb), {}, [], []
+    if not faults:
+        faults = _execution_faults(nb)
+        for number, cell in enumerate(nb.cells, 1):
+            for output in cell.get("outputs", []):
+                for fault in _output_faults(output, figures, tables, manifests):
+                    faults.append(f"cell {number}: {fault}")
+        faults += _manifest_faults(manifests, figures)
     if faults:
         raise ReportError(f"{path}: {fault}" for fault in faults)
     return Source(path, nb, manifests[0], figures, tuple(tables))
+
+
+def _no_number(text):
+    raise ValueError(f"{text} is no number")
+
+
+def _shape_faults(nb):
+    """Metadata that are read below and are not {name: value}."""
+    places = [("the notebook's metadata", nb.metadata, "papermill")]
+    for number, cell in enumerate(nb.cells, 1):
+        places.append((f"cell {number}", cell.metadata, "papermill"))
+        for output in cell.get("outputs", []):
+            places.append((f"cell {number}", output.get("metadata", {}), "report"))
+    return [
+        f"{place}: {name} must be a table of names and values, got {metadata[name]!r:.60}"
+        for place, metadata, name in places
+        if not isinstance(metadata.get(name, {}), dict)
+    ]
 
 
 def _execution_faults(nb):
@@ -113,6 +138,8 @@ def _output_faults(output, figures, tables, manifests):
     kind = report.get("kind")
     if kind == "provenance":
         manifests.append(report.get("manifest"))
+    if kind == "abstract" and "text/markdown" not in data:
+        yield "the abstract has no text"
     if kind not in ("figure", "table"):
         return
     number = report.get("number")
@@ -127,9 +154,12 @@ def _output_faults(output, figures, tables, manifests):
         tables.append(number)
         if not columns or not rows:
             yield f"{name} is empty"
-        for index, row in enumerate(rows or [], 1):
-            if len(row) != len(columns or []):
-                yield f"{name}, row {index} has {len(row)} cells for {len(columns or [])} columns"
+        elif not all(isinstance(part, list) for part in (columns, rows, *_listed(rows))):
+            yield f"{name} is not made of lists"
+        else:
+            for index, row in enumerate(rows, 1):
+                if len(row) != len(columns):
+                    yield f"{name}, row {index} has {len(row)} cells for {len(columns)} columns"
         return
     if not str(report.get("alt") or "").strip():
         yield f"{name} has no alt text"
@@ -153,6 +183,10 @@ def _output_faults(output, figures, tables, manifests):
         )
 
 
+def _listed(value):
+    return value if isinstance(value, list) else []
+
+
 def _manifest_faults(manifests, figures):
     if len(manifests) != 1:
         yield f"{len(manifests) or 'no'} provenance records, expected 1"
@@ -166,7 +200,16 @@ def _manifest_faults(manifests, figures):
             yield f"the provenance record has no {name!r}"
     data = manifest.get("data")
     if isinstance(data, dict):
-        yield from (f"the provenance record has no data {k!r}" for k in _DATA if k not in data)
+        for name, kind in _DATA.items():
+            if not isinstance(data.get(name), kind):
+                yield f"the provenance record has no data {name!r}"
+        hashes = data.get("sha256")
+        if isinstance(hashes, dict) and not all(isinstance(sha, str) for sha in hashes.values()):
+            yield "the provenance record has a SHA-256 that is no text"
+    for name in ("git", "figures"):
+        if not isinstance(manifest.get(name) or {}, dict):
+            yield f"the provenance record has no {name!r}"
+            return
     recorded = manifest.get("figures") or {}
     for number, digest in recorded.items():
         found = figures.get(int(number)) if str(number).isdigit() else None

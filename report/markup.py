@@ -22,8 +22,11 @@ TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 3.8  # inches of a page that a figure may fill
 INLINE_HEIGHT = 2.6  # inches; a lower figure stands where it is called, a higher one may float
 CODE_COLUMNS = 99  # characters that fit on a line of code in the PDF
 
-# Terminal colors, control characters and the two private characters that mark pictures.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\ue000\ue001]")
+# Control characters, separators that end a line for Typst, marks that turn the direction of
+# writing, halves of characters, and the two private characters that mark pictures.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ue000\ue001]"
+)
 _NUMBER = re.compile(
     r"[-+−–—~≈<>≤≥$\\]*\d[\d.,   ]*([eE][-+]?\d+)?( ?(%|s|ms|MB|kB|x|×))?"
     r"( ?(±|\+-|\\pm) ?\d[\d.,]*%?)?\$?"
@@ -38,6 +41,11 @@ def clean(text):
     """Text without terminal escapes and control characters; line ends are \\n."""
     text = strip_ansi(str(text)).replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROL.sub("", text)
+
+
+def one_line(text):
+    """The same on one line."""
+    return " ".join(clean(text).split())
 
 
 def wrap(text, columns=CODE_COLUMNS):
@@ -81,6 +89,7 @@ def prepare(nb, resources, target, strict=False, warn=print):
     for number, cell in enumerate(nb.cells, 1):
         place = cell.metadata.get("report_place", {}) if front else {}
         place = {"notebook": name, "cell": number, "folder": folder} | place
+        place["notebook"] = one_line(place["notebook"])
         cell["place"] = place
         if cell.cell_type == "markdown":
             job.add(cell, "source", cell.source, place, attachments=cell.get("attachments"))
@@ -97,7 +106,7 @@ def prepare(nb, resources, target, strict=False, warn=print):
         "title": front.get("title") or answer["title"] or name,
         "subtitle": front.get("subtitle", ""),
         "author": clean(front.get("author", "")),
-        "notices": front.get("notices", []),
+        "notices": [clean(notice) for notice in front.get("notices", [])],
         "facts": [clean(fact) for fact in front.get("facts", [])],
         "single": single,
         "headings": [h for h in answer["headings"] or [] if h["level"] <= 2],
@@ -165,7 +174,9 @@ class _Job:
     def _figure(self, data, report, metadata, place):
         mime = "image/png" if "image/png" in data else "image/jpeg"
         item = self._label("figure", report)
-        alt = clean(report.get("alt") or metadata.get(mime, {}).get("alt") or "")
+        of_picture = metadata.get(mime)
+        of_picture = of_picture if isinstance(of_picture, dict) else {}
+        alt = clean(report.get("alt") or of_picture.get("alt") or "")
         if not alt:
             alt = "Picture without a description"
             self.problems.append((place, "a picture has no alt text"))
@@ -251,12 +262,13 @@ class _Job:
         content = None
         if target.startswith("attachment:"):
             data = attached.get(unquote(target[11:]), {})
-            content = base64.b64decode(data["image/png"]) if "image/png" in data else None
+            try:
+                content = base64.b64decode(data["image/png"]) if "image/png" in data else None
+            except (binascii.Error, ValueError):
+                content = b""
         elif not re.match(r"[A-Za-z][\w+.-]*:|//", target):
-            folder = Path(place.get("folder", "")).resolve()
-            path = (folder / unquote(target.split("#")[0])).resolve()
-            # Only files beside the notebook or in the project: a report never carries others away.
-            if path.is_file() and any(path.is_relative_to(p) for p in (folder, Path.cwd())):
+            path = _nearby(Path(place.get("folder", "")), unquote(target.split("#")[0]))
+            if path:
                 content = path.read_bytes() if file["image"] else b""
         if content is None:
             what = "picture" if file["image"] else "link"
@@ -275,6 +287,19 @@ class _Job:
             return f"#image({typst_string(source)}, alt: {typst_string(alt)}, width: {inches}in);"
         alt = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         return f'<img src="{source}" alt="{alt}" width="{width}" height="{height}">'
+
+
+def _nearby(folder, name):
+    """The file of that name beside the notebook or in the project, links followed, or None.
+
+    A report never carries other files away.
+    """
+    try:
+        folder, path = folder.resolve(), (folder / name).resolve()
+        there = path.is_file() and any(path.is_relative_to(p) for p in (folder, HERE.parent))
+    except (OSError, ValueError):  # no name of a file: too long, or with a NUL
+        return None
+    return path if there else None
 
 
 def _first_line(text):

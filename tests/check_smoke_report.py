@@ -1,12 +1,15 @@
 """The report of a smoke run, opened and read; REPORT_FOLDER names where it lies (make test)."""
 
 import base64
+import io
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from PIL import Image
 from pypdf import PdfReader
 
 FOLDER = Path(os.environ.get("REPORT_FOLDER", "build/smoke-test"))
@@ -44,6 +47,7 @@ def test_the_page_has_the_six_figures_each_with_caption_and_alt_text(page):
     assert numbers == set(range(1, max(numbers) + 1))
 
 
+@pytest.mark.fault(65, 84)
 def test_the_page_asks_for_nothing_from_anywhere(page):
     assert page.find_all(["script", "iframe", "object", "embed", "base"]) == []
     for tag in page.find_all(True):
@@ -65,6 +69,40 @@ def test_every_inner_link_leads_somewhere(page):
     assert [name for name in set(names) if names.count(name) > 1] == []
     links = {link["href"][1:] for link in page.find_all("a", href=re.compile("^#."))}
     assert links - set(names) == set()
+
+
+@pytest.mark.fault(78)
+def test_every_picture_is_there_and_whole(page):
+    """Found by parsing the page: no image points to a file, and each can be opened."""
+    images = page.find_all("img")
+    assert len(images) >= 6
+    for image in images:
+        content = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            assert (str(picture.width), str(picture.height)) == (image["width"], image["height"])
+
+
+@pytest.mark.fault(81)
+def test_the_numbers_of_the_abstract_are_those_of_the_scores(page):
+    """Every decimal is a value, floor or ceiling of some run, rounded as it is printed."""
+    known = []
+    for path in sorted(FOLDER.glob("runs/*/scores.json")):
+        for score in json.loads(path.read_text(encoding="utf-8"))["scores"].values():
+            known += [score[name] for name in ("value", "floor", "ceiling", "std")]
+    assert len(known) > 50
+    abstract = page.find("section", class_="abstract").get_text(" ")
+    printed = re.findall(r"(?<![\d.,])[\d,]*\d\.\d+(?!\.?\d)", abstract)
+    assert len(printed) >= 6
+    for number in printed:
+        digits = len(number.partition(".")[2])
+        rounded = {f"{abs(value):,.{digits}f}" for value in known if value is not None}
+        assert number in rounded, f"{number} in the abstract is no score of these runs"
+
+
+@pytest.mark.fault(74)
+def test_no_sign_is_without_a_font(text):
+    assert "\u25a1" not in text  # what the PDF prints in the place of such a sign
 
 
 def test_the_page_has_its_parts(page):

@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from torch import nn
 
 from helpers import figures, show
@@ -85,6 +86,28 @@ def test_a_stand_in_is_named_in_every_caption(tmp_path, monkeypatch):
     assert captions == ["A. (Stand-in images, not MNIST.)"] * 2
 
 
+HOSTILE = ["$x", "\\frac{", "%", "_a^b", "$\\alpha$", "<script>", "{}", "\\"]
+
+
+@pytest.mark.fault(85)
+def test_hostile_labels_are_drawn_as_they_are():
+    """What mathtext or TeX would read stays text, and can be drawn."""
+    texts, drawn = len(HOSTILE), []
+    for label in HOSTILE:
+        series = {label: [1.0, 2.0], "b" + label: [2.0, 1.0]}
+        drawn.append(figures.curves([1, 2], series, label, [(1.5, label)]))
+        drawn.append(figures.bars([1.0], [label], label, label, (0.5, label)))
+    drawn.append(figures.matrix(np.eye(texts), HOSTILE, HOSTILE[0], HOSTILE[1]))
+    images = np.zeros((texts, texts, 28, 28), np.uint8)
+    drawn.append(figures.image_grid(images, HOSTILE, HOSTILE))
+    for figure in drawn:
+        figure.canvas.draw()
+        shown = {text.get_text(): text for text in figure.findobj(Text) if text.get_text()}
+        named = [text for text in shown if text in HOSTILE]
+        assert named and not any(shown[text].get_parse_math() for text in named)
+
+
+@pytest.mark.fault(84)
 def test_a_table_is_escaped_and_kept_as_rows(monkeypatch):
     shown = []
     monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append((bundle, k["metadata"])))

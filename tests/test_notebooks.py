@@ -1,6 +1,7 @@
 """The committed notebooks: clean, parametrized as helpers.params says, prose and calls only."""
 
 import ast
+import math
 import re
 
 import nbformat
@@ -23,6 +24,7 @@ def test_there_are_three_with_a_config_each():
     assert [path.stem for path in NOTEBOOKS] == list(params.CONFIGS)
 
 
+@pytest.mark.fault(92)
 @each_notebook
 def test_it_is_committed_without_outputs(path):
     notebook = nbformat.read(path, as_version=4)
@@ -33,6 +35,41 @@ def test_it_is_committed_without_outputs(path):
         assert cell.outputs == [] and cell.execution_count is None
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
+
+
+# Numbers that no run changes: what both probabilities are when the game is over, and dates.
+SETTLED = re.compile(
+    r"\b(?:Table|Figure|Section)s? \d[\d.]*|would be 0\.50?\b|\bln \d+(?: = \d\.\d+)?"
+    r"|\b(?:19|20)\d\d\b"
+)
+
+
+@pytest.mark.fault(81)
+@each_notebook
+def test_numbers_in_what_it_says_come_from_variables(path):
+    """No digit is typed into a text that is shown but references, dates and constants."""
+    for cell in cells(path):
+        for call in ast.walk(ast.parse(cell.source)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in SAID:
+                for text in literals(call):
+                    assert not re.search(r"\d", SETTLED.sub("", text)), text
+                    for x, y in re.findall(r"\bln (\d+) = (\d\.\d+)", text):
+                        assert y == f"{math.log(int(x)):.2f}", text
+
+
+SAID = ("show.show_text", "show.show_abstract")
+
+
+def literals(call):
+    """The texts of a call as they are typed, without the formats of values such as .2f."""
+    formats = {id(n.format_spec) for n in ast.walk(call) if isinstance(n, ast.FormattedValue)}
+    todo = [*call.args]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif id(node) not in formats:
+            todo += ast.iter_child_nodes(node)
 
 
 @each_notebook

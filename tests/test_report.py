@@ -2,7 +2,10 @@
 
 import copy
 import io
+import json
 import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +62,7 @@ def assert_inert(soup):
                 assert re.match(allowed, value), tag
 
 
+@pytest.mark.fault(65, 78)
 def test_html_has_every_figure_table_and_link(page):
     assert_inert(page)
     assert page.html["lang"] == "en" and page.h1.text.startswith("Three")
@@ -209,6 +213,7 @@ def test_pdf_is_tagged_titled_and_complete(whole):
     assert "secret" not in text
 
 
+@pytest.mark.fault(80)
 def test_same_bytes_again(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "elsewhere é", None, "--author", "Ada Lovelace")
@@ -217,7 +222,9 @@ def test_same_bytes_again(whole, tmp_path, monkeypatch):
     assert (out / "report.html").read_bytes() == whole[0]
 
 
+@pytest.mark.fault(84, 85, 89, 92)
 def test_hostile_text_is_inert(tmp_path):
+    trace = tmp_path / "trace"
     notebooks = fixture.three()
     nb = notebooks["03_cgan.ipynb"]
     links = "<div onclick='x()'>\n\n[a](data:text/html,x) [b](file:///etc/passwd)"
@@ -234,8 +241,9 @@ def test_hostile_text_is_inert(tmp_path):
     manifest["data"] |= {"where": EVIL, "name": "MNIST *x* " + EVIL, "real": False}
     manifest["device"] = EVIL
     nb.cells.append(fixture.v4.new_raw_cell(EVIL))
+    nb.cells[8].source = f"open({str(trace)!r}, 'w')"  # notebooks are read, never run
     code, soup, pdf = make(tmp_path, notebooks, "--author", EVIL, "--profile", EVIL)
-    assert code == 0
+    assert code == 0 and not trace.exists()
     assert_inert(soup)
     assert "\x1b" not in str(soup) and "\x07" not in str(soup)
     assert "<script>alert(1)</script>" in soup.find("p", class_="author").text
@@ -245,6 +253,89 @@ def test_hostile_text_is_inert(tmp_path):
     assert cells[1:] == ["- a", "# b", "“] #panic()"]
     assert "□" in pdf_text(pdf)  # no font has the Chinese sign; the PDF is made all the same
     assert "built-in stand-in images" in PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
+
+
+@pytest.mark.fault(84)
+def test_hostile_file_names_are_inert(tmp_path):
+    """A name may hold what ends a line for Typst, or is no text at all."""
+    evil = "<img src=x onerror=alert(1)>\u2028#panic(1)\n#panic(2)\r#panic(3)\u202e"
+    notebooks = fixture.three()
+    notebooks[evil + ".ipynb"] = notebooks.pop("02_gan.ipynb")
+    notebooks["\udcff$x$.ipynb"] = notebooks.pop("03_cgan.ipynb")
+    code, soup, pdf = make(tmp_path / "a <b> é", notebooks)
+    assert code == 0 and pdf
+    assert_inert(soup)
+
+
+@pytest.mark.fault(89)
+def test_a_hostile_message_is_one_plain_line(tmp_path, capsys):
+    notebooks = fixture.three()
+    value = "a \x1b[2J\x1b]0;title\x07\u202e b"
+    error = fixture.v4.new_output("error", ename="E\x1b[31m", evalue=value, traceback=[])
+    notebooks["03_cgan.ipynb"].cells[8].outputs.append(error)
+    notebooks["\x1b[2Ja\nb.ipynb"] = "{ no"
+    assert make(tmp_path, notebooks)[0] == 1
+    lines = capsys.readouterr().err.split("\n")
+    assert len(lines) == 4  # one for each fault, what became of the report, the end
+    assert all(line.isprintable() for line in lines)
+    assert "03_cgan.ipynb: cell 9 failed: E: a " in lines[0] and "a b.ipynb: broken" in lines[1]
+
+
+PLACED = ("![p](p.png)", "![p](../in/p.png)", "![p](<a b/p.png>)")
+STRAY = ("![p](../p.png)", "![p](link.png)", "![p](%2e%2e/p.png)", "![p](OUTSIDE/p.png)")
+
+
+@pytest.mark.fault(86)
+def test_a_picture_from_elsewhere_is_not_carried_away(tmp_path, monkeypatch, capsys):
+    """Only files beside the notebook or in the project, wherever the build was started."""
+    monkeypatch.chdir("/")
+    inside = tmp_path / "in"
+    (inside / "a b").mkdir(parents=True)
+    for folder in (tmp_path, inside, inside / "a b"):
+        (folder / "p.png").write_bytes(fixture.png(20, 10))
+    (inside / "link.png").symlink_to(tmp_path / "p.png")
+    notebooks = fixture.three()
+    cell = notebooks["02_gan.ipynb"].cells[3]
+    cell.source = " ".join(STRAY).replace("OUTSIDE", str(tmp_path))
+    code, soup, _ = make(tmp_path, notebooks)
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 1 and not soup and len(lines) == len(STRAY) + 1
+    assert all(line.startswith("02_gan, cell 4: the picture ") for line in lines[:-1])
+    cell.source = " ".join(PLACED)
+    code, soup, _ = make(tmp_path, notebooks)
+    assert code == 0 and len(soup.find_all("img", width="20", alt="p")) == len(PLACED)
+
+
+def places(tree, path=()):
+    """The paths of everything in a JSON tree."""
+    if path:
+        yield path
+    if isinstance(tree, dict | list):
+        pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in pairs:
+            yield from places(value, (*path, key))
+
+
+@pytest.mark.fault(77)
+def test_any_value_anywhere_is_taken_or_refused(tmp_path):
+    """A notebook with one value replaced, each in turn: merged, or refused naming the file."""
+    paths = fixture.write(tmp_path)
+    whole = json.loads(paths[1].read_text())
+    values = [None, True, -1, "x", [], {}, [1], {"a": 1}, 10**400]
+    taken = 0
+    for turn, place in enumerate(places(whole)):
+        changed = copy.deepcopy(whole)
+        inner = changed
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = values[turn % len(values)]
+        paths[1].write_text(json.dumps(changed))
+        try:
+            build.merge(build.read_all(paths))
+            taken += 1
+        except ReportError as error:
+            assert all(str(paths[1]) in line for line in error.problems), (place, error)
+    assert 0 < taken < turn
 
 
 def test_notices_for_smoke_runs_and_stand_in_data(tmp_path):
@@ -274,6 +365,19 @@ def edit(name, change):
     return apply
 
 
+def sys_exit(nb):
+    """papermill takes sys.exit(0) for success: no error, and nothing after it was run."""
+    for cell in nb.cells[6:]:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+
+
+def no_picture(nb):
+    """Figure 6 is displayed nowhere, and the record of the run does not have it either."""
+    del nb.cells[5].outputs[0]
+    metadata(nb, 9)["manifest"]["figures"].clear()
+
+
 def first_picture(content):
     def change(nb):
         nb.cells[5].outputs[0].data["image/png"] = content
@@ -297,21 +401,40 @@ def failed(nb):
     nb.metadata["papermill"]["exception"] = True
 
 
-def prose(markdown):
+def prose(markdown, attachments=None):
     def change(nb):
         nb.cells[3].source = markdown
+        nb.cells[3].attachments = attachments or {}
 
     return change
 
 
 REFUSALS = {
     "broken JSON": (lambda n: n.update({"02_gan.ipynb": "{ no"}), "02_gan.ipynb: broken JSON"),
-    "not a notebook": (lambda n: n.update({"02_gan.ipynb": "[1]"}), "02_gan.ipynb: "),
+    "NaN": (
+        lambda n: n.update({"02_gan.ipynb": '{"cells": [NaN]}'}),
+        "02_gan.ipynb: broken JSON: NaN is no number",
+    ),
+    "deep JSON": (lambda n: n.update({"02_gan.ipynb": "[" * 10**5}), "02_gan.ipynb: broken JSON"),
+    "long JSON": (lambda n: n.update({"02_gan.ipynb": "9" * 10**4}), "02_gan.ipynb: broken JSON"),
+    "not a notebook": (
+        lambda n: n.update({"02_gan.ipynb": "[1]"}),
+        "02_gan.ipynb: not a notebook",
+    ),
+    "cells of nothing": (
+        lambda n: n.update({"02_gan.ipynb": '{"nbformat": "x", "cells": 7}'}),
+        "02_gan.ipynb: not a notebook",
+    ),
+    "metadata that are none": (
+        edit("02_gan.ipynb", lambda nb: nb.cells[5].outputs[0].metadata.update(report="<b>")),
+        "02_gan.ipynb: cell 6: report must be a table of names and values, got '<b>'",
+    ),
     "failed": (edit("02_gan.ipynb", failed), "02_gan.ipynb: cell 6 failed: ValueError: boom"),
     "exception flag": (
         edit("02_gan.ipynb", lambda nb: nb.metadata["papermill"].update(exception=True)),
         "02_gan.ipynb: the run ended with an exception",
     ),
+    "sys.exit(0)": (edit("02_gan.ipynb", sys_exit), "02_gan.ipynb: cell 7 was never run"),
     "half run": (edit("03_cgan.ipynb", half_run), "03_cgan.ipynb: cell 7 was never run"),
     "pending": (
         edit("03_cgan.ipynb", lambda nb: nb.cells[9].metadata.papermill.update(status="pending")),
@@ -323,8 +446,9 @@ REFUSALS = {
     ),
     "figure missing": (
         edit("03_cgan.ipynb", lambda nb: metadata(nb, 5).update(number=8)),
-        "Figure 6 is in the provenance record but not in the notebook",
+        "03_cgan.ipynb: Figure 6 is in the provenance record but not in the notebook",
     ),
+    "figure nowhere": (edit("03_cgan.ipynb", no_picture), "03_cgan.ipynb: Figure 6 is missing"),
     "figure twice": (
         edit("03_cgan.ipynb", lambda nb: nb.cells[6].outputs.append(nb.cells[5].outputs[0])),
         "03_cgan.ipynb: cell 7: Figure 6 appears twice",
@@ -341,8 +465,21 @@ REFUSALS = {
         edit("02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"4": "0a"})),
         "02_gan.ipynb: Figure 4 is stale",
     ),
-    "empty picture": (edit("01_vae.ipynb", first_picture("")), "cell 6: Figure 1: 0 bytes"),
-    "no PNG": (edit("01_vae.ipynb", first_picture("SGVsbG8h")), "Figure 1: not a PNG"),
+    "empty picture": (
+        edit("01_vae.ipynb", first_picture("")),
+        "01_vae.ipynb: cell 6: Figure 1: 0 bytes",
+    ),
+    "no PNG": (
+        edit("01_vae.ipynb", first_picture("SGVsbG8h")),
+        "01_vae.ipynb: cell 6: Figure 1: not a PNG, starts 48656c6c",
+    ),
+    "half a PNG": (
+        edit(
+            "01_vae.ipynb",
+            first_picture(fixture.base64.b64encode(fixture.png()[:200]).decode()),
+        ),
+        "01_vae.ipynb: cell 6: Figure 1: PNG cut short after 200 bytes",
+    ),
     "no alt": (
         edit("01_vae.ipynb", lambda nb: metadata(nb, 5).update(alt=" ")),
         "01_vae.ipynb: cell 6: Figure 1 has no alt text",
@@ -386,6 +523,29 @@ REFUSALS = {
         edit("02_gan.ipynb", prose("![a plot](plot.png)")),
         "02_gan, cell 4: the picture plot.png is not there",
     ),
+    "absent picture in an output": (
+        edit(
+            "02_gan.ipynb",
+            lambda nb: (
+                nb.cells[8]
+                .outputs[0]
+                .data.update({"text/markdown": "![a plot][1]\n\n[1]: figures/figure%207.png"})
+            ),
+        ),
+        "02_gan, cell 9: the picture figures/figure%207.png is not there",
+    ),
+    "picture of an impossible name": (
+        edit("02_gan.ipynb", prose("![a plot](a%00b.png)")),
+        "02_gan, cell 4: the picture a%00b.png is not there",
+    ),
+    "picture of a long name": (
+        edit("02_gan.ipynb", prose(f"![a plot]({'a' * 999}.png)")),
+        "02_gan, cell 4: the picture aaa",
+    ),
+    "attachment that is no picture": (
+        edit("02_gan.ipynb", prose("![a](attachment:a.png)", {"a.png": {"image/png": "abc"}})),
+        "02_gan, cell 4: the picture attachment:a.png: 0 bytes",
+    ),
     "absent linked file": (
         edit("02_gan.ipynb", prose("[see](notes/x.md)")),
         "02_gan, cell 4: the link notes/x.md is not there",
@@ -401,6 +561,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.fault(75, 76, 77, 78, 82)
 @pytest.mark.parametrize("case", REFUSALS)
 def test_refusals_name_the_fault_and_keep_the_old_report(case, tmp_path, capsys):
     change, expected = REFUSALS[case]
@@ -413,14 +574,17 @@ def test_refusals_name_the_fault_and_keep_the_old_report(case, tmp_path, capsys)
     code, _, _ = make(tmp_path, notebooks)
     lines = capsys.readouterr().err.splitlines()
     assert code == 1
-    assert expected in lines[0], lines
+    where = f"{tmp_path / 'in'}/" if lines[0].startswith("/") else ""  # no path: notebook and cell
+    assert lines[0].startswith(where) and expected in lines[0], lines
     assert not any("Traceback" in line for line in lines)
+    assert lines[-1] == f"{out}: no report written, what was there is unchanged"
     assert {p.name: p.read_text() for p in out.iterdir()} == {
         "report.html": "yesterday's",
         "report.pdf": "yesterday's",
     }
 
 
+@pytest.mark.fault(76)
 def test_missing_notebook_and_every_fault_at_once(tmp_path, capsys):
     notebooks = fixture.three()
     half_run(notebooks["01_vae.ipynb"])
@@ -441,6 +605,7 @@ def test_allow_mixed_accepts_other_revisions_and_shows_them(tmp_path):
     assert "Revision abc1234" in facts and "Revision fff9999" in facts
 
 
+@pytest.mark.fault(79)
 def test_without_typst_the_html_is_written_and_the_exit_code_says_so(
     tmp_path, monkeypatch, capsys
 ):
@@ -453,6 +618,38 @@ def test_without_typst_the_html_is_written_and_the_exit_code_says_so(
     assert "report.pdf: not written; the report.pdf there is from an earlier run" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.fault(79)
+def test_without_pandoc_nothing_is_written(tmp_path, monkeypatch, capsys):
+    def absent():
+        raise OSError("No pandoc was found")
+
+    monkeypatch.setattr("pypandoc.get_pandoc_path", absent)
+    code, soup, pdf = make(tmp_path)
+    assert code == 1 and not soup and not pdf
+    assert capsys.readouterr().err.startswith("pandoc cannot be run: No pandoc was found\n")
+
+
+@pytest.mark.fault(82)
+def test_a_full_disk_keeps_the_old_report(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {out / name: name.encode() for name in ("report.html", "report.pdf", "other")}
+    for path, content in before.items():
+        path.write_bytes(content)
+
+    def small():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    command = [sys.executable, "-m", "report.build", *map(str, fixture.write(tmp_path / "in"))]
+    done = subprocess.run(
+        [*command, "--out", str(out)], capture_output=True, text=True, preexec_fn=small
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{out / 'report.html'}: File too large\n"
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_typst_error_names_notebook_and_cell():
