@@ -39,7 +39,7 @@ def test_killed_twice_it_ends_as_if_nothing_had_happened(tmp_path):
         for line in process.stdout:
             if f" {epoch}/{SMALL['epochs']} " in line:
                 process.kill()  # SIGKILL for the runner, then for its kernel
-                os.kill(int((killed / "run" / ".pid").read_text()), signal.SIGKILL)
+                os.kill(int((killed / "run" / ".pid").read_text().split()[0]), signal.SIGKILL)
                 break
         else:
             raise AssertionError(f"the run ended before epoch {epoch}")
