@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import checkpoint, vae
+from helpers import checkpoint, figures, show, vae
 from helpers.params import VAEConfig
 
 DATA = {"train-images": "ab" * 32}
@@ -373,6 +374,12 @@ def test_a_file_too_large_is_not_even_read(tmp_path):
         checkpoint.read(path)
 
 
+def picture(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, 28, 28), np.uint8)
+    figure = figures.image_grid(noise)
+    show.show_figure(figure, 1, "Three.", "Three.", folder, SimpleNamespace(real=True))
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
@@ -380,6 +387,7 @@ sys.path.insert(0, {tests!r})
 from test_checkpoint import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder, soft = Path({folder!r}), resource.RLIM_INFINITY
+figures.image_grid(np.zeros((1, 1, 28, 28), np.uint8))
 for size, linked in ((1000, True), (1000, False), (0, True)):
     if not linked:
         os.link = lambda *names: (_ for _ in ()).throw(OSError("no hard links here"))
@@ -387,6 +395,7 @@ for size, linked in ((1000, True), (1000, False), (0, True)):
     for attempt in (
         lambda: saved(folder, epochs=1),
         lambda: checkpoint.write_json(folder / "scores.json", list(range(1000))),
+        lambda: picture(folder),
         lambda: checkpoint.open_run(folder),
     ):
         try:
@@ -406,6 +415,7 @@ def test_a_full_disk_leaves_the_old_files(tmp_path):
     """Also without hard links, and when not even the process number can be noted."""
     saved(tmp_path)
     checkpoint.write_json(tmp_path / "scores.json", [1])
+    (tmp_path / "figure_1.png").write_text("the old one")
     state = (tmp_path / "state.pt").read_bytes()
     code = FULL_DISK.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -413,17 +423,21 @@ def test_a_full_disk_leaves_the_old_files(tmp_path):
     expected = [
         said.format(tmp_path, "state.pt"),
         said.format(tmp_path, "scores.json"),
+        said.format(tmp_path, "figure_1.png"),
         "written []",
         said.format(tmp_path, "state.previous.pt"),
         said.format(tmp_path, "scores.json"),
+        said.format(tmp_path, "figure_1.png"),
         "written []",
         said.format(tmp_path, "state.previous.pt"),
         said.format(tmp_path, "scores.json"),
+        said.format(tmp_path, "figure_1.png"),
         f"{tmp_path}: cannot be written (File too large); set out_dir []",
     ]
     assert told.stdout.splitlines() == expected, told.stderr
     assert (tmp_path / "state.pt").read_bytes() == state
     assert (tmp_path / "scores.json").read_text() == "[\n  1\n]\n"
+    assert (tmp_path / "figure_1.png").read_text() == "the old one"
     checkpoint.read(tmp_path / "state.previous.pt")
 
 

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from helpers.paths import ROOT
 
 SMALL = {
@@ -26,6 +28,7 @@ def start(folder):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.fault(48)
 def test_killed_twice_it_ends_as_if_nothing_had_happened(tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir(), killed.mkdir()
