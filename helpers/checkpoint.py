@@ -109,6 +109,7 @@ def _keep(path, previous):
         write_atomically(previous, path.read_bytes())
     else:
         os.replace(part, previous)
+        part.unlink(missing_ok=True)  # there if both are one file: a save failed before this one
 
 
 def resume(folder, config, made_from, record_type, parts):

@@ -441,6 +441,18 @@ def test_a_full_disk_leaves_the_old_files(tmp_path):
     checkpoint.read(tmp_path / "state.previous.pt")
 
 
+@pytest.mark.fault(54, 47)
+def test_a_save_after_one_that_failed_leaves_no_part(tmp_path, monkeypatch):
+    """Both names are then one file, and to rename one to the other does nothing."""
+    saved(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space")))
+        with pytest.raises(OSError, match="state.pt: cannot be written .No space.; the old one"):
+            saved(tmp_path, epochs=1)
+    saved(tmp_path, epochs=1)
+    assert sorted(parts_of(tmp_path)) == ["state.previous.pt", "state.pt"]
+
+
 HOLDER = """
 import os
 from helpers import checkpoint

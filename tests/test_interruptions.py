@@ -19,7 +19,7 @@ import report_fixture as fixture
 import torch
 from test_checkpoint import DATA, Record, parts_of, saved
 
-from helpers import checkpoint, provenance, vae
+from helpers import cache, checkpoint, provenance, vae
 from helpers.params import VAEConfig
 from helpers.paths import ROOT
 from report import build
@@ -198,7 +198,7 @@ CELLS = [
 import os, time
 from types import SimpleNamespace
 import numpy as np, torch
-from helpers import checkpoint, figures, params, provenance, show, vae
+from helpers import cache, checkpoint, figures, params, provenance, show, vae
 config = params.VAEConfig(epochs=epochs, hidden_dim=hidden_dim, latent_dim=2)
 run = checkpoint.open_run(out_dir)
 images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (256, 28, 28), np.uint8))""",
@@ -421,3 +421,34 @@ def test_a_report_is_read_while_it_is_written(tmp_path):
         "out.ipynb",
         "report.html",
     ]
+
+
+@pytest.mark.fault(61)
+def test_a_cache_entry_is_read_while_two_write_it(tmp_path):
+    entry, contents = tmp_path / "entry", [letter * 500_000 for letter in (b"a", b"b")]
+    cache.write(entry, contents[0])
+    writers = [
+        threading.Thread(target=lambda c=content: [cache.write(entry, c) for _ in range(40)])
+        for content in contents
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert cache.read(entry) in contents
+    assert list(tmp_path.iterdir()) == [entry]
+
+
+@pytest.mark.fault(62)
+def test_two_sets_of_tests_at_once_do_not_meet():
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "comes_back or in_use",
+    ]
+    command += ["tests/test_checkpoint.py"]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]

@@ -10,7 +10,6 @@ import sys
 import time
 
 import nbformat
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,7 +106,8 @@ def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
         (["import sys; sys.exit(0)", "1"], "cell 2: SystemExit 0, and the cells after it"),
         (["1", "import sys; sys.exit()"], "cell 3: SystemExit, and the cells after it"),
         pytest.param(
-            ["import os; os.kill(os.getpid(), 9)", "1"], "cell 2: the kernel died (out of memory?);",
+            ["import os; os.kill(os.getpid(), 9)", "1"],
+            "cell 2: the kernel died (out of memory?);",
             marks=pytest.mark.fault(55),
         ),
         pytest.param(
@@ -129,7 +129,6 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
     line, empty = done.stderr.split("\n")
     assert line.startswith(f"{notebook}, {message}") and empty == ""
     assert line.endswith(f"; see {output.with_name('out.failed.ipynb')}")
-    assert not psutil.Process().children()  # no kernel is left behind
     assert output.read_text() == "the good one"
     assert names(output.parent) == ["out.failed.ipynb", "out.ipynb"]
 
