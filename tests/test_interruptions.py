@@ -423,7 +423,7 @@ def test_a_report_is_read_while_it_is_written(tmp_path):
     ]
 
 
-@pytest.mark.fault(61)
+@pytest.mark.fault(60)
 def test_a_cache_entry_is_read_while_two_write_it(tmp_path):
     entry, contents = tmp_path / "entry", [letter * 500_000 for letter in (b"a", b"b")]
     cache.write(entry, contents[0])
