@@ -295,9 +295,7 @@ def test_a_full_disk_costs_nothing(toy, tmp_path):
 
 @pytest.mark.fault(52)
 @pytest.mark.parametrize("fails", ["the result", "the lock"])
-def test_a_disk_full_at_the_last_or_first_moment_is_named(
-    toy, tmp_path, monkeypatch, capsys, fails
-):
+def test_a_disk_full_first_or_last_is_named(toy, tmp_path, monkeypatch, capsys, fails):
     """What is written when all is done, and what is written before anything."""
     notebook, output = toy(), tmp_path / "out.ipynb"
     output.write_text("the good one")
