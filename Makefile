@@ -36,7 +36,7 @@ endif
 .DEFAULT_GOAL := help
 # each of these is written aside and renamed by the program that makes it
 .PRECIOUS: $(RUNS) $(OUT)/report.html $(OUT)/report.pdf
-.PHONY: help report publish test lab bench mutants constraints clean check-environment FORCE
+.PHONY: help report publish test lab bench soak mutants constraints clean check-environment FORCE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -148,6 +148,9 @@ lab: $(ENV) | $(CHECK)  ## JupyterLab in notebooks/
 
 bench: $(ENV) | $(CHECK)  ## the table of speeds
 	@$(PY) -m helpers.bench
+
+soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; proves that nothing changed
+	@PYTHONPATH=. $(PY) tests/soak.py --minutes 15
 
 mutants: $(ENV) | $(CHECK)  ## take each protection out in a copy, see its test fail
 	$(PY) tests/mutants/run.py

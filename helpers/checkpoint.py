@@ -9,7 +9,7 @@ import io
 import json
 import os
 import pickle
-import shutil
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from filelock import FileLock, Timeout
 from helpers.params import FREE_ON_RESUME
 
 FORMAT = 1
+KEYS = {"format", "config", "made_from", "history", "parts"}
+LARGEST = 2**31  # bytes
+PATIENCE = 10  # seconds
 _END = 22  # bytes of a zip's end record when its comment is empty; the last two are its length
 
 
@@ -26,20 +29,28 @@ def open_run(folder):
     """Make the run's folder if need be and hold its lock until this process ends.
 
     Returns the folder as a Path. Raises OSError if it cannot be written or another process has it.
+    A kernel outlives a killed runner by about a second; it is given PATIENCE seconds.
     """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", is_singleton=True)  # one process may open it again
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            process, parent = _holder(folder)
+            if not parent or _lives(parent):
+                raise
+            print(f"waiting for process {process} to end, which process {parent} has left behind")
+            lock.acquire(timeout=PATIENCE)
+        _locks[folder] = lock
+        (folder / ".pid").write_text(f"{os.getpid()} {os.getppid()}\n")
     except Timeout:
-        raise OSError(
-            f"{folder}: in use by {_holder(folder)}; wait, or set another out_dir"
-        ) from None
+        process = _holder(folder)[0]
+        holder = f"process {process}" if process else "another process"
+        raise OSError(f"{folder}: in use by {holder}; wait, or set another out_dir") from None
     except OSError as error:
         raise OSError(f"{folder}: cannot be written ({error.strerror}); set out_dir") from None
-    (folder / ".pid").write_text(f"{os.getpid()}\n")
-    _locks[folder] = lock
     for leftover in folder.glob("*.part"):  # the lock says that nobody is writing it
         leftover.unlink()
     return folder
@@ -49,10 +60,22 @@ _locks = {}  # a lock is freed when its object is collected: keep it as long as 
 
 
 def _holder(folder):
+    """The process that has the run and the one that started it, as far as they are known."""
     try:
-        return f"process {int((folder / '.pid').read_text())}"
+        process, parent = map(int, (folder / ".pid").read_text().split())
+        return process, parent
     except (OSError, ValueError):
-        return "another process"
+        return None, None
+
+
+def _lives(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
 
 
 def save(folder, config, made_from, history, parts):
@@ -70,15 +93,23 @@ def save(folder, config, made_from, history, parts):
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path, aside = Path(folder) / "state.pt", Path(folder) / "state.previous.part"
+    path = Path(folder) / "state.pt"
     if path.exists():
-        aside.unlink(missing_ok=True)
-        try:
-            os.link(path, aside)  # so that state.pt is there at every moment
-        except OSError:
-            shutil.copyfile(path, aside)  # a file system without hard links
-        os.replace(aside, path.with_name("state.previous.pt"))
+        _keep(path, path.with_name("state.previous.pt"))
     write_atomically(path, _sealed(buffer.getvalue()))
+
+
+def _keep(path, previous):
+    """Let the file have a second name, so that it is there at every moment."""
+    part = previous.with_name(previous.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(path, part)
+    except OSError:  # a file system without hard links
+        write_atomically(previous, path.read_bytes())
+    else:
+        os.replace(part, previous)
+        part.unlink(missing_ok=True)  # there if both are one file: a save failed before this one
 
 
 def resume(folder, config, made_from, record_type, parts):
@@ -90,6 +121,8 @@ def resume(folder, config, made_from, record_type, parts):
     """
     path = Path(folder) / "state.pt"
     if not path.exists():
+        if path.with_name("state.previous.pt").exists():
+            raise ValueError(f"{path}: missing{_advice(path)}")
         return []
     state = read(path)
     _compare_configs(path, state["config"], _plain(asdict(config)))
@@ -107,24 +140,31 @@ def resume(folder, config, made_from, record_type, parts):
         )
     _check_parts(path, state["parts"], parts)
     for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
+        part.load_state_dict(_for_this_device(state["parts"][name], part))
     return [record_type(**record) for record in state["history"]]
 
 
 def read(path):
     """The contents of a checkpoint; ValueError naming the path if it is not a whole, known one."""
     path = Path(path)
-    if path.stat().st_size > 2**31:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, no checkpoint of this project")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes, no checkpoint of this project")
     payload = _unsealed(path, path.read_bytes())
+    _check_packing(path, payload)
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # whose text advises to unpickle it all
         raise ValueError(
             f"{path}: holds more than numbers and text, so it is not opened"
         ) from None
-    if state.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {state.get('format')!r}, this version reads {FORMAT}")
+    if not isinstance(state, dict) or "format" not in state:
+        raise ValueError(f"{path}: no checkpoint of this project")
+    if state["format"] != FORMAT:
+        raise ValueError(f"{path}: format {state['format']!r}, this version reads {FORMAT}")
+    if missing := sorted(KEYS - state.keys()):
+        raise ValueError(f"{path}: holds no {missing[0]!r}")
     return state
 
 
@@ -164,6 +204,20 @@ def _unsealed(path, data):
     return payload + b"\0\0"
 
 
+def _check_packing(path, payload):
+    """torch packs nothing: what would unpack to more than the file holds is not unpacked."""
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(payload)).infolist()
+    except zipfile.BadZipFile:
+        raise ValueError(f"{path}: no checkpoint of this project") from None
+    size = sum(entry.file_size for entry in entries)
+    if size > len(payload) or any(entry.compress_type for entry in entries):
+        raise ValueError(
+            f"{path}: {len(payload):,} bytes that unpack to {size:,}, "
+            "no checkpoint of this project"
+        )
+
+
 def _advice(path):
     previous = path.with_name("state.previous.pt")
     if path.name == "state.pt" and previous.exists():
@@ -187,17 +241,48 @@ def _check_parts(path, saved, parts):
     for name, part in parts.items():
         if name not in saved:
             raise ValueError(f"{path}: holds no {name!r}")
-        if isinstance(part, torch.nn.Module):
-            have = {key: tuple(value.shape) for key, value in saved[name].items()}
-            need = {key: tuple(value.shape) for key, value in part.state_dict().items()}
-            for key in sorted(have.keys() | need.keys()):
-                if have.get(key) != need.get(key):
-                    raise ValueError(
-                        f"{path}: {name}.{key} has shape {have.get(key)}, needed {need.get(key)}"
-                    )
+        network = isinstance(part, torch.nn.Module)
+        have = _shapes(saved[name] if network else saved[name].get("state", {}))
+        need = _shapes(part.state_dict()) if network else _adam_shapes(part)
+        for key in sorted(have.keys() | need.keys()):
+            if have.get(key) != need.get(key):
+                raise ValueError(
+                    f"{path}: {name}.{key} has shape {have.get(key)}, needed {need.get(key)}"
+                )
         for key, value in _tensors(saved[name]):
             if value.is_floating_point() and not value.isfinite().all():
                 raise ValueError(f"{path}: {name}.{key} holds a number that is not finite")
+
+
+def _shapes(tree):
+    return {key: tuple(value.shape) for key, value in _tensors(tree)}
+
+
+def _adam_shapes(optimizer):
+    """The tensors that Adam keeps once it has made a step."""
+    groups = optimizer.state_dict()["param_groups"]
+    numbers = [number for group in groups for number in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return {
+        f"{number}.{key}": shape
+        for number, weight in zip(numbers, weights, strict=True)
+        for key, shape in (
+            ("step", ()),
+            ("exp_avg", tuple(weight.shape)),
+            ("exp_avg_sq", tuple(weight.shape)),
+        )
+    }
+
+
+def _for_this_device(saved, part):
+    """The saved state of a part, with those settings of Adam that belong to a device as they are.
+
+    Made on a CPU, a state says that Adam counts its steps there, which no CUDA graph can hold.
+    """
+    if isinstance(part, torch.optim.Optimizer):
+        for group, now in zip(saved["param_groups"], part.param_groups, strict=True):
+            group |= {name: now[name] for name in ("fused", "capturable", "foreach")}
+    return saved
 
 
 def _tensors(tree, prefix=""):

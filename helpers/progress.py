@@ -7,7 +7,7 @@ import time
 EPOCH = re.compile(r"^epoch +(\d+)/(\d+)  ")
 # Of a notebook's other lines only these matter to somebody who waits for it.
 NOTABLE = re.compile(
-    r"warning: |^(downloading|continuing) |stand-in|not the published files", re.IGNORECASE
+    r"warning: |^(downloading|continuing|waiting) |stand-in|not the published files", re.IGNORECASE
 )
 LONGEST = 1000  # characters of one line that are looked at
 # CSI and OSC sequences, other escapes, then every control character but tab.

@@ -126,6 +126,12 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
         executed = _execute(notebook, running, values, timeout, prepare_only, progress)
         if not prepare_only:
             check_whole(executed)
+        executed.metadata.papermill.update(input_path=str(notebook), output_path=str(output))
+        with open(running, "w", encoding="utf-8") as file:
+            file.write(nbformat.writes(executed))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(running, output)
     except Stopped:
         progress.clear()
         running.unlink(missing_ok=True)
@@ -140,12 +146,6 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
             os.replace(running, failed)
             where, see = f", cell {_position(failed, error)}", f"; see {failed}"
         raise Failed(f"{notebook}{where}: {_reason(error, timeout)}{see}") from error
-    executed.metadata.papermill.update(input_path=str(notebook), output_path=str(output))
-    with open(running, "w", encoding="utf-8") as file:
-        file.write(nbformat.writes(executed))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(running, output)
     failed.unlink(missing_ok=True)
     if not prepare_only:
         progress.done(output)
@@ -211,7 +211,10 @@ def claimed(output):
         owner = path.read_text().strip() or "unknown"
         raise ValueError(f"{output}: in use by another run (process {owner})") from None
     try:
-        path.write_text(f"{os.getpid()}\n")
+        try:
+            path.write_text(f"{os.getpid()}\n")
+        except OSError as error:  # which does not name the file when the disk is full
+            raise OSError(f"{path}: cannot be written ({error.strerror})") from None
         yield
     finally:
         lock.release()

@@ -39,7 +39,10 @@ def write(files):
     aside = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     try:
         for path, content in files.items():
-            aside[path].write_bytes(content)
+            try:
+                aside[path].write_bytes(content)
+            except OSError as error:  # which does not name the file when the disk is full
+                raise OSError(error.errno, error.strerror, str(path)) from None
         for path in files:
             os.replace(aside[path], path)
     except OSError as error:
@@ -70,6 +73,8 @@ def main(arguments=None):
         pdf, _ = PDFExporter(strict=True).from_notebook_node(nb)
     except (ImportError, OSError, RuntimeError, ReportError) as error:
         pdf, reason = None, str(error)
+    except OSError as error:
+        pdf, reason = None, f"the PDF's temporary files: {error.strerror}"
     try:
         write({html_path: html, pdf_path: pdf} if pdf else {html_path: html})
     except OSError as error:

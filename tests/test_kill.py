@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from helpers.paths import ROOT
 
 SMALL = {
@@ -26,6 +28,7 @@ def start(folder):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.fault(48)
 def test_killed_twice_it_ends_as_if_nothing_had_happened(tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir(), killed.mkdir()
@@ -39,7 +42,7 @@ def test_killed_twice_it_ends_as_if_nothing_had_happened(tmp_path):
         for line in process.stdout:
             if f" {epoch}/{SMALL['epochs']} " in line:
                 process.kill()  # SIGKILL for the runner, then for its kernel
-                os.kill(int((killed / "run" / ".pid").read_text()), signal.SIGKILL)
+                os.kill(int((killed / "run" / ".pid").read_text().split()[0]), signal.SIGKILL)
                 break
         else:
             raise AssertionError(f"the run ended before epoch {epoch}")

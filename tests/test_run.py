@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -105,8 +106,19 @@ def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
          "cell 3: ValueError: latent_dim is 0;"),
         (["import sys; sys.exit(0)", "1"], "cell 2: SystemExit 0, and the cells after it"),
         (["1", "import sys; sys.exit()"], "cell 3: SystemExit, and the cells after it"),
-        (["import os; os.kill(os.getpid(), 9)", "1"], "cell 2: the kernel died (out of memory?);"),
-        (["import time; time.sleep(600)"], "cell 2: still running after 1 s;"),
+        pytest.param(
+            ["import os; os.kill(os.getpid(), 9)", "1"],
+            "cell 2: the kernel died (out of memory?);",
+            marks=pytest.mark.fault(55),
+        ),
+        pytest.param(
+            ["import time; time.sleep(600)"], "cell 2: still running after 1 s;",
+            marks=pytest.mark.fault(56),
+        ),
+        pytest.param(  # deaf to the interrupt as well
+            ["import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"],
+            "cell 2: still running after 1 s;", marks=pytest.mark.fault(56),
+        ),
     ],
 )  # fmt: skip
 def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, message):
@@ -273,6 +285,7 @@ def test_any_text_reaches_the_notebook_unchanged(text):
     assert eval(PythonTranslator.translate(text)) == text
 
 
+@pytest.mark.fault(50, 51, 59)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_run_and_kernel_and_says_how_to_go_on(toy, tmp_path, number, status):
     notebook, output = (
@@ -319,9 +332,8 @@ def test_prepare_only_puts_the_parameters_in(toy, tmp_path):
     assert "epochs = 7" in cells[2].source and not cells[3].outputs
 
 
+@pytest.mark.fault(52)
 def test_a_full_disk_costs_nothing(toy, tmp_path):
-    import resource
-
     output = tmp_path / "out.ipynb"
     output.write_text("the good one")
 
@@ -333,6 +345,34 @@ def test_a_full_disk_costs_nothing(toy, tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "File too large" in done.stderr and str(tmp_path) in done.stderr
     assert output.read_text() == "the good one"
+    assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("fails", ["the result", "the lock"])
+def test_a_disk_full_first_or_last_is_named(toy, tmp_path, monkeypatch, capsys, fails):
+    """What is written when all is done, and what is written before anything."""
+    notebook, output = toy(), tmp_path / "out.ipynb"
+    output.write_text("the good one")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def execute(notebook, running, *rest):
+        running.write_text("whole")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        return nbformat.v4.new_notebook(metadata={"papermill": {}})
+
+    monkeypatch.setattr(run, "_execute", execute)
+    try:
+        if fails == "the lock":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        status = run.main([str(notebook), str(output)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    name = ".out.ipynb.lock: cannot" if fails == "the lock" else "out.running.ipynb: File too"
+    said = capsys.readouterr().err
+    assert status == 1 and said.startswith(f"{tmp_path}/{name}") and said.count("\n") == 1
+    assert output.read_text() == "the good one"
+    assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
 
 
 def test_a_line_without_an_end_costs_no_time():
