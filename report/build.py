@@ -39,13 +39,10 @@ def write(files):
     aside = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     try:
         for path, content in files.items():
-            try:
-                aside[path].write_bytes(content)
-            except OSError as error:  # which does not name the file when the disk is full
-                raise OSError(error.errno, error.strerror, str(path)) from None
+            aside[path].write_bytes(content)
         for path in files:
             os.replace(aside[path], path)
-    except OSError as error:
+    except OSError as error:  # which does not name the file when the disk is full
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         for part in aside.values():
