@@ -70,8 +70,6 @@ def main(arguments=None):
         pdf, _ = PDFExporter(strict=True).from_notebook_node(nb)
     except (ImportError, OSError, RuntimeError, ReportError) as error:
         pdf, reason = None, str(error)
-    except OSError as error:
-        pdf, reason = None, f"the PDF's temporary files: {error.strerror}"
     try:
         write({html_path: html, pdf_path: pdf} if pdf else {html_path: html})
     except OSError as error:

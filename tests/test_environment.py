@@ -56,7 +56,7 @@ def imported():
             names.add(node.module.split(".")[0])
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
             names |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
-    own = {"helpers", "report", *(path.stem for path in ROOT.glob("tests/*.py"))}
+    own = {"helpers", "report", "tests", *(path.stem for path in ROOT.glob("tests/*.py"))}
     return names - set(sys.stdlib_module_names) - own
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mutants import run as mutants
+from tests.mutants import run as mutants
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
