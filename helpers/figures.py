@@ -111,14 +111,21 @@ def label_ends(axes, ends, height):
         )
 
 
-def bars(values, labels, ylabel, xlabel="", reference=None, height=2.2):
-    """One bar per label; `reference` is (value, text), drawn as a dotted level."""
+def bars(values, labels, ylabel, xlabel="", reference=None, marks=None, height=2.2):
+    """One bar per label; `reference` is (value, text), drawn as a dotted level.
+
+    marks: (values, text), one for each bar, drawn as dashes across it.
+    """
     figure = Figure((WIDTH, height), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.bar(range(len(values)), values, color=BLUE, width=0.7)
     axes.set_xticks(range(len(values)), labels, parse_math=False)
     finish(axes, xlabel, ylabel)
     axes.tick_params(axis="x", length=0)
+    if marks:
+        x = np.arange(len(values))
+        axes.hlines(marks[0], x - 0.42, x + 0.42, color=ORANGE, lw=1.8)
+        label_ends(axes, [(marks[0][-1], marks[1], ORANGE)], height)
     if reference:
         axes.axhline(reference[0], color=ORANGE, lw=1.1, ls=(0, (1, 2)))
         label_ends(axes, [(reference[0], reference[1], ORANGE)], height)

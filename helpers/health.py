@@ -130,13 +130,15 @@ def gan(history, result, changes=()):
             f"“{worst}” in {result['per_class'][worst]:.0f}%; {distance}; {balance}. Try more "
             "epochs first: the classes are learned after the strokes.",
         )
-    rarest = 100 * min(shares)
     agreement = "" if obeyed is None else f"{obeyed:.1f}% show what was asked for, "
-    seen = f"all {len(classes)} classes appear (the rarest in {rarest:.1f}% of the samples)"
+    seen = (
+        f"all {len(classes)} classes appear (the rarest in {value['rarest']:.2f}% of the samples)"
+    )
     doubt = "; D is hardly ever in doubt, so G learns slowly now" if _sure(last) else ""
     many = diversity is not None and diversity > MALFORMED
     excess = ", a sign that many are malformed" if many else ""
-    text = f"**Healthy:** {seen}, {agreement}{spread}{excess}, {distance}; {balance}{doubt}."
+    head = "No collapse" if many else "Healthy"
+    text = f"**{head}:** {seen}, {agreement}{spread}{excess}, {distance}; {balance}{doubt}."
     return Verdict("healthy", text)
 
 

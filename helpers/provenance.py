@@ -1,6 +1,7 @@
 """What a run leaves beside its pictures: history.csv and manifest.json."""
 
 import hashlib
+import json
 import platform
 import subprocess
 from importlib.metadata import version
@@ -19,11 +20,12 @@ def write_history(run, history):
     write_atomically(run / "history.csv", pd.DataFrame(rows).to_csv(index=False).encode())
 
 
-def write_manifest(run, notebook, parameters, data, device, seconds):
+def write_manifest(run, notebook, parameters, data, device, seconds, epochs):
     """manifest.json: parameters, data hashes, versions, device, revision, seconds, pictures.
 
-    parameters: {name: value}.  seconds: {"train": ..., "total": ...} of this session.
-    Returns the manifest.
+    parameters: {name: value}.  seconds: {"train": ..., "total": ...} of this session.  epochs:
+    how many there were when it began and when it ended; "trained" lists this for the sessions
+    that trained and came to their end. Returns the manifest.
     """
     figures = {
         path.stem.removeprefix("figure_"): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -48,8 +50,23 @@ def write_manifest(run, notebook, parameters, data, device, seconds):
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "figures": figures,
     }
+    begun, ended = epochs
+    manifest["trained"] = _earlier(run / "manifest.json", begun)
+    if ended > begun:
+        session = {"epochs": [begun + 1, ended], "seconds": manifest["seconds"]["train"]}
+        session |= {"device": device, "torch": version("torch"), "git": manifest["git"]}
+        manifest["trained"].append(session)
     write_json(run / "manifest.json", manifest)
     return manifest
+
+
+def _earlier(path, begun):
+    """The sessions of the manifest in a folder whose epochs are still part of the run."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["trained"]
+        return [session for session in listed if session["epochs"][1] <= begun]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # none, or one that a stranger changed: what is not known is not said
 
 
 def revision():

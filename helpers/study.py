@@ -7,6 +7,7 @@ a study that is interrupted goes on where it was. A finished variant's scores ar
 import dataclasses
 import json
 import re
+import statistics
 import time
 from functools import partial
 
@@ -118,23 +119,28 @@ def snapshots(run, epochs, data, config):
     return results
 
 
-def luck(alike, key, unit=""):
-    """One sentence on how far runs that differ in the seed alone are apart in a score."""
-    found = [result["scores"][key]["value"] for result in alike.values()]
+def beyond(alike, others, key, factor=3):
+    """A sentence or two: what luck is, from runs that differ in the seed alone, and what is more.
+
+    Names the others whose score is more than `factor` standard deviations from the seeds' mean.
+    """
     name, digits = tables.SPECS[key].label, tables.SPECS[key].digits
-    return (
-        f"Among the {len(alike)} seeds the score “{name}” differs by up to "
-        f"{max(found) - min(found):.{digits}f}{unit}. A difference between two settings that is "
-        "not clearly larger than that says nothing."
+    found = [result["scores"][key]["value"] for result in alike.values()]
+    mean, spread = statistics.fmean(found), statistics.stdev(found)
+    far = {
+        other: value
+        for other, result in others.items()
+        if abs((value := result["scores"][key]["value"]) - mean) > factor * spread
+    }
+    listed = ", ".join(f"“{other}” ({value:.{digits}f})" for other, value in far.items())
+    verdict = (
+        f"Further away than three times that are {listed}."
+        if far
+        else ("None of the other rows is further away than three times that.")
     )
-
-
-def best(results, key):
-    """(name, value) of the run with the best value of a score."""
-    found = {name: result["scores"][key]["value"] for name, result in results.items()}
-    choose = min if tables.SPECS[key].better == "↓" else max
-    name = choose(found, key=found.get)
-    return name, found[name]
+    return (
+        f"Over {len(found)} seeds the {name} is {mean:.{digits}f} ± {spread:.{digits}f}. {verdict}"
+    )
 
 
 def _options(config, device):

@@ -29,7 +29,7 @@ SPECS = {
     "fid": Spec(
         "samples", "Fréchet distance (FID)", "↓", 2, "",
         "fit a Gaussian to the 128 features of {n} generated and of {n} test images: "
-        "|m - m'|² + tr(C + C' - 2 (C C')^½)",
+        "‖m − m′‖² + tr(C + C′ − 2 (C C′)^½)",
     ),
     "kid": Spec(
         "samples", "kernel distance (KID) × 1,000", "↓", 2, "",
@@ -69,8 +69,8 @@ SPECS = {
         "½ Σ |share - 1/{classes}| over the classes that the feature network sees in {n} images",
     ),
     "rarest": Spec(
-        "classes", "share of the rarest class", "↑", 1, "%",
-        "as above; an even spread gives 100/{classes}%",
+        "classes", "share of the rarest class", "↑", 2, "%",
+        "as above; an even spread gives one in {classes}",
     ),
     "diversity": Spec(
         "classes", "diversity within classes", "≈", 3, "",
@@ -79,7 +79,8 @@ SPECS = {
     ),
     "least_diverse": Spec(
         "classes", "diversity of the least diverse class", "≈", 3, "",
-        "the smallest of these ratios; 0 if a class never appears",
+        "the smallest of these ratios; a class seen fewer than 10 times counts as 0, here and in "
+        "the mean",
     ),
     "parzen": Spec(
         "parzen", "Parzen-window log-likelihood", "↑", 1, "nats",
@@ -93,7 +94,7 @@ SPECS = {
     ),
     "recon_mean": Spec(
         "likelihood", "test error, decoding the mean", "↓", 2, "",
-        "the same with z = mu(x); PCA with as many numbers is the best linear code",
+        "the same with z = μ(x); PCA with as many numbers is the best linear code",
     ),
     "kl": Spec(
         "likelihood", "KL", "", 2, "nats",
@@ -101,17 +102,17 @@ SPECS = {
     ),
     "loss": Spec(
         "likelihood", "test error + KL", "↓", 2, "nats",
-        "the negative evidence lower bound under p(x|z) = N(x_hat, I/2), without its constant "
+        "the negative evidence lower bound under p(x|z) of variance ½, without its constant "
         "392 ln π; weight 1 for the KL whatever beta was in training",
     ),
     "neg_elbo": Spec(
-        "likelihood", "-ELBO, variance 1/2", "↓", 2, "nats",
-        "the line above + 392 ln π = 448.7 nats: an upper bound on -ln p(x)",
+        "likelihood", "−ELBO, variance ½", "↓", 2, "nats",
+        "the line above + 392 ln π = 448.7 nats: an upper bound on −ln p(x)",
     ),
     "neg_iwae": Spec(
         "likelihood", "importance-weighted bound, K = 100", "↓", 2, "nats",
-        "-ln of the mean of 100 weights p(x, z)/q(z|x), variance 1/2: a tighter upper bound on "
-        "-ln p(x); ± is the standard error over {n} test images",
+        "−ln of the mean of 100 weights p(x, z)/q(z|x), variance ½: a tighter upper bound on "
+        "−ln p(x); ± is the standard error over {n} test images",
     ),
     "neg_iwae_few": Spec(
         "likelihood", "the same, fewer images", "↓", 2, "nats",
@@ -119,16 +120,16 @@ SPECS = {
     ),
     "neg_iwae_1000": Spec(
         "likelihood", "the same, K = 1,000", "↓", 2, "nats",
-        "as above with 1,000 weights: what is left of the gap between bound and -ln p(x)",
+        "as above with 1,000 weights: what is left of the gap between bound and −ln p(x)",
     ),
     "neg_elbo_best": Spec(
-        "likelihood", "-ELBO, best variance", "↓", 2, "nats",
-        "as -ELBO, with the one pixel variance that suits the training images best ({variance}); "
+        "likelihood", "−ELBO, best variance", "↓", 2, "nats",
+        "as −ELBO, with the one pixel variance that suits the training images best ({variance}); "
         "a density of values in [0, 1], so it may be negative",
     ),
     "active": Spec(
         "likelihood", "active latents", "", 0, "",
-        "latents whose mu(x) varies over the test images by more than 0.01 (variance)",
+        "latents whose μ(x) has a variance over the test images of more than 0.01, a low bar",
     ),
     "agreement": Spec(
         "labels", "label agreement", "↑", 1, "%",
@@ -260,7 +261,7 @@ def per_class_rows(result):
         counts = result["confusion"][own]
         others = [0 if seen == own else count for seen, count in enumerate(counts)]
         most = max(others)
-        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.1f}%"
+        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.2f}%"
         table.append((name, f"{share:.1f}%", mistake if most else "none"))
     return ("label", "agreement", "most frequent confusion"), table
 

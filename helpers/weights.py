@@ -38,33 +38,33 @@ def save(run, net, config, epoch, classes=(), images=None):
         tensors["images"] = images
     about = {
         "model": MODELS[type(config)],
-        "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
-        "epoch": str(epoch),
-        "classes": json.dumps(list(classes)),
+        "config": dataclasses.asdict(config),
+        "epoch": epoch,
+        "classes": list(classes),
     }
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(Path(run) / f"weights_{epoch}.safetensors", to_bytes(plain, about))
+    metadata = {"about": json.dumps(about, sort_keys=True)}  # several entries have no fixed order
+    write_atomically(Path(run) / f"weights_{epoch}.safetensors", to_bytes(plain, metadata))
 
 
 def load(path):
     """The Weights in a file; ValueError naming the path if it is damaged or of something else."""
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
+            about = json.loads(file.metadata()["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = CONFIGS[about["model"]](**json.loads(about["config"]))
-        classes = tuple(json.loads(about["classes"]))
+        config = CONFIGS[about["model"]](**about["config"])
+        classes = tuple(about["classes"])
         net = _network(config, classes)
         state = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
         wide = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
         net.load_state_dict(wide)
-        epoch = int(about["epoch"])
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not there") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         line = str(error).splitlines()[0]
         raise ValueError(f"{path}: damaged, or no weights of this project ({line})") from None
-    return Weights(net.eval(), config, epoch, classes, tensors.get("images"))
+    return Weights(net.eval(), config, about["epoch"], classes, tensors.get("images"))
 
 
 def _network(config, classes):

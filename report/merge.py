@@ -216,6 +216,7 @@ def _appendix(manifests, tables):
     for key in dict.fromkeys(key for m in manifests for key in m["seconds"]):
         times = (_time(m["seconds"].get(key)) for m in manifests)
         rows.append([f"Time, {literal(key)}", *times])
+    rows += _trained(manifests)
     yield _table(
         next(tables),
         "Versions, device, revision of the project and run times.",
@@ -242,6 +243,22 @@ def _appendix(manifests, tables):
     )
 
 
+def _trained(manifests):
+    """Rows that say where the epochs of each run come from, one for each session."""
+    sessions = [m.get("trained") or [] for m in manifests]
+    for index in range(max(map(len, sessions), default=0)):
+        row = [f"Trained, session {index + 1}" if max(map(len, sessions)) > 1 else "Trained"]
+        for listed in sessions:
+            if index >= len(listed):
+                row.append("–")
+                continue
+            one = listed[index]
+            first, last = one["epochs"]
+            where = f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
+            row.append(literal(where + f"revision {_revision(one)}"))
+        yield row
+
+
 def _parameters(manifests):
     """Names of all parameters: the most important, those of all notebooks, the others."""
     names = list(dict.fromkeys(name for m in manifests for name in m["parameters"]))
@@ -258,6 +275,6 @@ def _value(value):
 def _time(seconds):
     if not isinstance(seconds, int | float):
         return "–"
-    if seconds < 120:
+    if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
