@@ -275,8 +275,6 @@ class Soak:
     def _damaged(self, world, name, damage):
         """A damaged checkpoint is refused; then what the message advises is done."""
         path = world.run_folder(name) / "state.pt"
-        if not path.exists():
-            return self.killed_both(world, name)
         spoiled = damage(path.read_bytes())
         path.write_bytes(spoiled)
         status, out, line = self.expect("damaged checkpoint", world.start(name), {1}, DAMAGED)
@@ -338,6 +336,8 @@ class Soak:
         damaged_cache,
     )  # fmt: skip
 
+    DAMAGES = (cut_checkpoint, flipped_bit)
+
     def disturb(self, world, name, disturbance):
         """One start with one disturbance; True if the notebook is done."""
         before = world.epochs(name)
@@ -351,8 +351,7 @@ class Soak:
         except ValueError as error:
             self.fault(f"{name} after {running}: {error}")
             epochs = before
-        loses = disturbance in (Soak.cut_checkpoint, Soak.flipped_bit)
-        if epochs < before and not loses:
+        if epochs < before and disturbance not in self.DAMAGES:
             self.fault(f"{name} after {running}: {before} epochs before, {epochs} now")
         if status != 0 and old is not None and output.read_bytes() != old:
             self.fault(f"{name} after {running}: the notebook changed though the run failed")
@@ -369,6 +368,8 @@ class Soak:
             if not deck:  # each disturbance comes once before one comes again
                 deck = self.rng.sample(self.DISTURBANCES, len(self.DISTURBANCES))
             name = self.rng.choice(names)
+            if deck[-1] in self.DAMAGES and not (world.run_folder(name) / "state.pt").exists():
+                deck.append(Soak.killed_both)  # nothing to damage yet
             done = self.disturb(world, name, deck.pop())
             if done and self.rng.random() < 0.5:
                 names.remove(name)
