@@ -17,7 +17,11 @@ def entry(value, floor=None, ceiling=None, **more):
 
 def gan_result(fid=12.0, diversity=0.9, shares=EVEN, agreement=None):
     result = {
-        "scores": {"fid": entry(fid, 0.6, 171.0), "diversity": entry(diversity, 1.0, 0.0)},
+        "scores": {
+            "fid": entry(fid, 0.6, 171.0),
+            "diversity": entry(diversity, 1.0, 0.0),
+            "rarest": entry(100 * min(shares), 10.0, 0.0),
+        },
         "classes": [str(digit) for digit in range(10)],
         "class_shares": shares,
         "data": {"name": "MNIST"},
@@ -52,7 +56,7 @@ def vae_record(recon=20.3, kl=7.3, test_recon=19.8, test_kl=7.3):
 def test_good_runs_are_healthy_and_the_text_says_why():
     verdict = health.gan([gan_record()], gan_result(), changes=[5.0, 3.0])
     assert verdict.healthy and verdict.text.startswith("**Healthy:**")
-    assert "all 10 classes appear (the rarest in 10.0%" in verdict.text
+    assert "all 10 classes appear (the rarest in 10.00%" in verdict.text
     assert "D(x) is 0.80 and D(G(z)) 0.20" in verdict.text
     verdict = health.gan([gan_record()], gan_result(agreement=93.0))
     assert verdict.healthy and "93.0% show what was asked for" in verdict.text
@@ -101,6 +105,7 @@ def test_malformed_images_are_mentioned():
     # A DCGAN at 20 times the learning rate: it trains, all classes are there, strokes are broken
     verdict = health.gan([gan_record(0.69, 0.31)], gan_result(fid=6.0, diversity=1.76))
     assert verdict.healthy and "malformed" in verdict.text
+    assert verdict.text.startswith("**No collapse:**")
 
 
 def test_lost_classes_and_ignored_labels_are_named():

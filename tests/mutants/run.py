@@ -1,6 +1,6 @@
 """Takes every protection out, one at a time, and sees that its test then fails.
 
-    make mutants            all, about a minute for ten
+    make mutants            all of them, a quarter of an hour or so
     python tests/mutants/run.py data 14 checkpoints    whole files, single faults
 
 A mutant is one entry of a *.toml file of this folder: which fault of docs/robustness.md, which
@@ -83,7 +83,7 @@ def main(wanted):
             faults = " ".join(map(str, mutant["faults"]))
             print(f"{says:12} fault {faults:9} {mutant['file']}  {test}", flush=True)
             shutil.rmtree(spoiled)
-    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} protections were missed by their test")
+    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} mutants were noticed")
     return 1 if unnoticed else 0
 
 
