@@ -139,7 +139,7 @@ def beyond(alike, others, key, factor=3):
         else ("None of the other rows is further away than three times that.")
     )
     return (
-        f"Over {len(found)} seeds the {name} is {mean:.{digits}f} ± {spread:.{digits}f}. {verdict}"
+        f"Over {len(found)} seeds, “{name}” is {mean:.{digits}f} ± {spread:.{digits}f}. {verdict}"
     )
 
 
