@@ -118,7 +118,8 @@ test-cells:
 	@rm -rf build/smoke-cells
 	@for name in $(NAMES); do \
 	  $(PY) -m helpers.run notebooks/$$name.ipynb build/smoke-cells/$$name.ipynb --prepare-only \
-	    -f profiles/smoke/$$name.yaml -p source sample -p out_dir build/smoke-cells/runs/$$name \
+	    -f profiles/smoke/$$name.yaml -p source sample -p study True \
+    -p out_dir build/smoke-cells/runs/$$name \
 	    || exit; done
 	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=build/smoke-cells/%.ipynb)
 

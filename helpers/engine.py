@@ -1,10 +1,11 @@
 """What the three training loops share: device, threads, random numbers, batches, CUDA graphs."""
 
-import ast
 import copy
 import hashlib
+import io
 import math
 import os
+import tokenize
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,18 +51,33 @@ def cores():
 
 
 def code_digest(module):
-    """SHA-256 of what a module of helpers and this one compute: comments and texts left out.
+    """SHA-256 of the code of a module of helpers and of this one, the same in every Python.
 
     Kept with a checkpoint, so that a run is not continued by other code than began it.
     """
     digest = hashlib.sha256()
     for path in (module.__file__, __file__):
-        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                node.value.value = ""  # a docstring
-        digest.update(ast.dump(tree).encode())
+        digest.update(code_alone(Path(path).read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
+
+
+def code_alone(text):
+    """Source text without comments, docstrings and empty lines, which compute nothing."""
+    lines = text.splitlines()
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    begins = True  # a statement begins here
+    for token, after in zip(tokens, tokens[1:], strict=False):
+        docstring = begins and token.type == tokenize.STRING and after.type == tokenize.NEWLINE
+        if docstring or token.type == tokenize.COMMENT:
+            (first, start), (last, end) = token.start, token.end
+            for row in range(first, last + 1):
+                line = lines[row - 1]
+                left = start if row == first else 0
+                right = end if row == last else len(line)
+                lines[row - 1] = line[:left] + " " * (right - left) + line[right:]
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            begins = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def describe_device(device):

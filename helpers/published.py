@@ -219,7 +219,10 @@ def _card(name, result, manifest, epochs):
     """A few lines on one model: what it is, how good, how to use it, what not to expect."""
     title, does, call, keys = CARDS[name]
     module = name.split("_")[1]
-    revision = (manifest["git"] or {}).get("revision", "unknown")
+    training = (manifest.get("trained") or [manifest | {"torch": manifest["versions"]["torch"]}])[
+        -1
+    ]
+    revision = (training["git"] or {}).get("revision", "unknown")
     after = ", ".join(epochs[:-1]) + " and " * (len(epochs) > 1) + epochs[-1]
     lines = [
         f"{tables.label(score)} {tables.cell(score)}" for score in _scores(result, keys).values()
@@ -231,7 +234,7 @@ def _card(name, result, manifest, epochs):
             "",
             f"It {does}. Weights after {after} epochs: {files}.",
             f"Trained by `notebooks/{name}.ipynb` with the profile `paper` at revision "
-            f"{revision}, on {manifest['device']}, with torch {manifest['versions']['torch']}; "
+            f"{revision}, on {training['device']}, with torch {training['torch']}; "
             "matrices are rounded to half precision.",
             "",
             f"Scores after {epochs[-1]} epochs: {'; '.join(lines)} "

@@ -35,8 +35,9 @@ def seeds(config, count=3):
 
 
 def changed(config, changes):
-    """The config with other values, checked; nothing else of a study is studied again."""
-    return dataclasses.replace(config, study=False, **changes)
+    """The config with other values, checked; a variant is not itself the object of a study."""
+    extras = {name: False for name in ("study", "classroom") if hasattr(config, name)}
+    return dataclasses.replace(config, **extras | changes)
 
 
 def folder(name):

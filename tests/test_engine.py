@@ -62,3 +62,14 @@ def test_gray_levels_survive_both_ranges(low):
 def test_importing_the_package_pulls_in_no_torch():
     code = "import sys, helpers, helpers.params, helpers.paths; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_only_code_counts_in_the_digest_of_a_run():
+    text = '"""Doc."""\n\nx = 1  # one\n\n\ndef f():\n'
+    text += '    """Doc\n    more."""\n    return f"{x} # {x}"\n'
+    alone = engine.code_alone(text)
+    assert alone == 'x = 1\ndef f():\n    return f"{x} # {x}"'
+    told_otherwise = text.replace("Doc", "Other").replace("# one", "# two").replace("\n\n\n", "\n")
+    assert engine.code_alone(told_otherwise) == alone
+    assert engine.code_alone(text.replace("x = 1", "x = 2")) != alone
+    assert engine.code_alone("x = 1\ny = (\n    'text'\n)\n") == "x = 1\ny = (\n    'text'\n)"

@@ -86,6 +86,11 @@ def test_rows_of_a_study_give_mean_and_spread():
     assert len(tables.study_rows({"seed 0": result(1.0)}, {}, {"fid": "FID"})[1]) == 2
 
 
+def test_a_variant_is_not_studied_itself():
+    config = CGANConfig(study=True, classroom=True)
+    assert study.changed(config, {"num_d_steps": 5}) == CGANConfig(num_d_steps=5)
+
+
 def test_a_variant_has_a_folder_name_of_its_own():
     assert study.folder("num_d_steps = 3") == "num-d-steps-3"
     assert study.folder("../averaged, twice") == "averaged-twice"
