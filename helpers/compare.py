@@ -52,15 +52,17 @@ def _no_number(name):
 
 def table(results, names):
     """Rows of strings: score, a column for each run, which way is better; the best is starred."""
-    keys = dict.fromkeys(key for result in results for key in result["scores"])
+    found = {key for result in results for key in result["scores"]}
+    known = [key for key in tables.SPECS if key in found]
+    keys = known + sorted(found - set(known))
     rows = [("", *names, "better")]
     for key in keys:
         entries = [result["scores"].get(key) for result in results]
-        known = next(entry for entry in entries if entry)
-        best = _best(entries, known["better"])
+        first = next(entry for entry in entries if entry)
+        best = _best(entries, first["better"])
         cells = [tables.cell(entry) if entry else "–" for entry in entries]
         cells = [cell + (" *" if i in best else "") for i, cell in enumerate(cells)]
-        rows.append((tables.label(known), *cells, known["better"]))
+        rows.append((tables.label(first), *cells, first["better"]))
     return rows
 
 
