@@ -15,7 +15,6 @@ import base64
 import hashlib
 import io
 import json
-import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -135,39 +134,37 @@ def replace_figures(nb, drawn):
 
 
 def collect(out):
-    """Copy what is published of a finished run in `out`, with the weights and their cards."""
+    """Copy what is published of a finished run in `out`, with the weights and their cards.
+
+    All of it is read before the first file is written: a run that lacks something changes nothing.
+    """
     out = Path(out)
-    scores, manifests = {}, {}
-    for folder in (FIGURES, REPORT / "notebooks", REPORT / "weights"):
-        folder.mkdir(exist_ok=True)
-    for old in (REPORT / "weights").iterdir():
-        old.unlink()
+    scores, manifests, files = {}, {}, {}
     for name in NAMES:
         run = out / "runs" / name
         scores[name] = json.loads((run / "scores.json").read_text(encoding="utf-8"))
         manifests[name] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        _copy(out / f"{name}.ipynb", REPORT / "notebooks")
+        files[REPORT / "notebooks" / f"{name}.ipynb"] = (out / f"{name}.ipynb").read_bytes()
         chosen = _published_weights(run, manifests[name])
-        for path in chosen:
-            epoch = path.stem.removeprefix("weights_")
-            _copy(path, REPORT / "weights", f"{name}_{epoch}.safetensors")
-        card = _card(name, scores[name], manifests[name], [p.stem[8:] for p in chosen])
-        write_atomically(REPORT / "weights" / f"{name}.md", card.encode())
-    for number in range(1, 7):
-        _copy(next((out / "runs").glob(f"*/figure_{number}.png")), FIGURES)
+        epochs = [path.stem.removeprefix("weights_") for path in chosen]
+        for path, epoch in zip(chosen, epochs, strict=True):
+            files[REPORT / "weights" / f"{name}_{epoch}.safetensors"] = path.read_bytes()
+        card = _card(name, scores[name], manifests[name], epochs)
+        files[REPORT / "weights" / f"{name}.md"] = card.encode()
+        for path in run.glob("figure_[1-6].png"):
+            files[FIGURES / path.name] = path.read_bytes()
+    files[ANIMATION] = animation(out / "runs" / "02_gan" / "state.pt")
+    for kind in ("html", "pdf"):
+        files[REPORT / f"report.{kind}"] = (out / f"report.{kind}").read_bytes()
+    for path, content in files.items():
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+        print(f"{path.relative_to(ROOT)}  {len(content) / 1e3:,.0f} kB")
     write_json(REPORT / "scores.json", scores)
     write_json(REPORT / "manifest.json", manifests)
-    animate(out / "runs" / "02_gan" / "state.pt", ANIMATION)
-    for kind in ("html", "pdf"):
-        _copy(out / f"report.{kind}", REPORT)
+    for old in set((REPORT / "weights").iterdir()) - files.keys():
+        old.unlink()  # of a run with other epochs
     return 0
-
-
-def _copy(path, folder, name=None):
-    target = folder / (name or path.name)
-    shutil.copyfile(path, target)
-    size = target.stat().st_size
-    print(f"{target.relative_to(ROOT)}  {size / 1e3:,.0f} kB")
 
 
 def _published_weights(run, manifest):
@@ -179,8 +176,8 @@ def _published_weights(run, manifest):
     return [run / f"weights_{epoch}.safetensors" for epoch in sorted(epochs)]
 
 
-def animate(state, target, scale=3):
-    """An animated GIF of the sixteen fixed vectors, a frame for each epoch in state.pt."""
+def animation(state, scale=3):
+    """The bytes of a GIF of the sixteen fixed vectors, a frame for each epoch in state.pt."""
     history = read(state)["history"]
     frames = []
     for record in history:
@@ -189,8 +186,7 @@ def animate(state, target, scale=3):
     times = [600] + [120] * (len(frames) - 2) + [2500]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
-    write_atomically(target, buffer.getvalue())
-    print(f"{target.relative_to(ROOT)}  {len(buffer.getvalue()) / 1e3:,.0f} kB")
+    return buffer.getvalue()
 
 
 CARDS = {
@@ -302,8 +298,12 @@ def main(arguments=None):
             print(numbers(json.loads((REPORT / "scores.json").read_text(encoding="utf-8"))))
             return 0
         return {"collect": collect, "redraw": redraw}[options.what](options.out)
-    except (OSError, ValueError) as error:
-        print(str(error).splitlines()[0], file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(where, file=sys.stderr)
+        return 1
+    except (KeyError, ValueError) as error:
+        print(f"{options.out or REPORT}: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
 
 

@@ -182,6 +182,19 @@ def test_what_is_published_keeps_its_size_and_comes_from_one_clean_revision():
     assert all(m["git"]["clean"] and m["data"]["verified"] for m in manifests.values())
 
 
+def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypatch, capsys):
+    good = tmp_path / "report" / "weights" / "01_vae_3.safetensors"
+    good.parent.mkdir(parents=True)
+    good.write_bytes(b"good")
+    monkeypatch.setattr(published, "REPORT", tmp_path / "report")
+    monkeypatch.setattr(published, "FIGURES", tmp_path / "figures")
+    assert published.main(["collect", str(tmp_path / "run")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("scores.json: No such file or directory")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [good]
+    assert good.read_bytes() == b"good"
+
+
 def test_redrawn_figures_take_the_place_of_the_old_ones():
     report = {"kind": "figure", "number": 1, "sha256": "0" * 64}
     manifest = {"figures": {"1": "0" * 64, "7": "7" * 64}}
