@@ -44,7 +44,7 @@ def open_run(folder):
             print(f"waiting for process {process} to end, which process {parent} has left behind")
             lock.acquire(timeout=PATIENCE)
         _locks[folder] = lock
-        (folder / ".pid").write_text(f"{os.getpid()} {os.getppid()}\n")
+        (folder / ".pid").write_text(f"{os.getpid()} {os.getppid()}\n", encoding="ascii")
     except Timeout:
         process = _holder(folder)[0]
         holder = f"process {process}" if process else "another process"
@@ -62,7 +62,7 @@ _locks = {}  # a lock is freed when its object is collected: keep it as long as 
 def _holder(folder):
     """The process that has the run and the one that started it, as far as they are known."""
     try:
-        process, parent = map(int, (folder / ".pid").read_text().split())
+        process, parent = map(int, (folder / ".pid").read_text(encoding="ascii").split())
         return process, parent
     except (OSError, ValueError):
         return None, None

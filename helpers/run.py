@@ -191,7 +191,7 @@ def _execute(notebook, running, values, timeout, prepare_only, progress):
             )
         except RuntimeError as error:
             if "before replying" in str(error):  # it never began; only its own words say why
-                said = (folder / "kernel.log").read_text(errors="replace").split("\n")
+                said = (folder / "kernel.log").read_text("utf-8", errors="replace").split("\n")
                 raise RuntimeError(f"{error}: {' '.join(said[-2:])}") from None
             raise
 
@@ -208,11 +208,11 @@ def claimed(output):
     try:
         lock.acquire()
     except Timeout:
-        owner = path.read_text().strip() or "unknown"
+        owner = path.read_text(encoding="ascii").strip() or "unknown"
         raise ValueError(f"{output}: in use by another run (process {owner})") from None
     try:
         try:
-            path.write_text(f"{os.getpid()}\n")
+            path.write_text(f"{os.getpid()}\n", encoding="ascii")
         except OSError as error:  # which does not name the file when the disk is full
             raise OSError(f"{path}: cannot be written ({error.strerror})") from None
         yield

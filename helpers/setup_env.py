@@ -141,7 +141,8 @@ def write_constraints():
     install(python, requirements())
     listed = subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"]).decode()
     path = ROOT / "constraints.txt"
-    path.write_text(constraints(listed, requirements(), path.read_text()), encoding="utf-8")
+    before = path.read_text(encoding="utf-8")
+    path.write_text(constraints(listed, requirements(), before), encoding="utf-8")
     shutil.rmtree(str(folder))
     say("wrote constraints.txt")
 

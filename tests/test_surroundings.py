@@ -274,6 +274,23 @@ def test_the_report_is_the_same_bytes_there_and_here(surroundings, tmp_path):
     assert here == surroundings["report"]
 
 
+@pytest.mark.fault(70)
+def test_every_text_that_is_read_or_written_names_its_encoding():
+    """Python guesses it from the locale otherwise; with LANG=C it would guess right by luck."""
+    for path in [*ROOT.glob("helpers/*.py"), *ROOT.glob("report/*.py")]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            if getattr(call.func, "attr", "") in ("read_text", "write_text"):
+                named = len(call.args) > (call.func.attr == "write_text")
+            elif getattr(call.func, "id", "") == "open":
+                named = any("b" in ast.unparse(mode) for mode in call.args[1:2])
+            else:
+                continue
+            encoding = [key for key in call.keywords if key.arg == "encoding"]
+            assert named or encoding, f"{path.name}:{call.lineno}: {ast.unparse(call)}"
+
+
 @pytest.mark.fault(64)
 def test_a_device_that_is_not_there_is_refused_and_auto_takes_another(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
