@@ -9,7 +9,8 @@ killed; SIGTERM, SIGINT; a disk that is full; a checkpoint cut short or with a f
 of dead processes; a second run in the same folder; a report built meanwhile. After every start
 the checkpoint must be whole and no epoch lost. At the end of a round state.pt, history.csv, the
 figures and scores.json must be those of the undisturbed runs byte for byte, and so must the HTML
-and the PDF of a report, once the run times in both are made the same: nothing else may differ.
+and the PDF of a report, once run times and sessions in both are made the same: nothing else may
+differ.
 
 Works on copies of the project in a temporary folder. The seed settles which disturbance comes
 when; what it hits depends on the machine. Exit status: 0 if all is equal and nothing unexpected
@@ -317,7 +318,7 @@ class Soak:
         if self.rng.random() < 0.5:
             return status
         status = self.expect("with rests of the dead", world.start(name), {0})
-        if left := list(folder.glob("*.part")) + list(built.glob("*.running.ipynb")):
+        if left := list(folder.glob("*.part")) + list(built.glob(f"{name}.running.ipynb")):
             self.fault(f"{name}: left behind {left}")
         return status
 
@@ -437,10 +438,10 @@ def same(a, b):
 
 
 def take_times(path, other):
-    """Put the run times of another executed notebook into this one: they are what may differ."""
+    """Put run times and sessions of another executed notebook into this one: they may differ."""
     notebook, wanted = (nbformat.read(p, as_version=4) for p in (path, other))
     for mine, theirs in zip(manifests(notebook), manifests(wanted), strict=True):
-        mine["seconds"] = theirs["seconds"]
+        mine["seconds"], mine["trained"] = theirs["seconds"], theirs["trained"]
     nbformat.write(notebook, path)
 
 
