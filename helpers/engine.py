@@ -178,15 +178,12 @@ def adam(parameters, config, device):
 def set_rate(optimizer, config, epoch):
     """The learning rate of this epoch: halved every config.lr_half_life epochs, smoothly.
 
-    On a GPU it is a tensor that stays in place, so that a recorded step sees the new value. Also
-    makes an optimizer that was loaded from a run on another device fit its own.
+    On a GPU it is a tensor that stays in place, so that a recorded step sees the new value.
     """
     half_life = getattr(config, "lr_half_life", 0)
     rate = config.learning_rate * (0.5 ** ((epoch - 1) / half_life) if half_life else 1.0)
     for group in optimizer.param_groups:
         device = group["params"][0].device
-        group["fused"] = device.type in ("cpu", "cuda")
-        group["capturable"] = device.type == "cuda"
         if device.type != "cuda":
             group["lr"] = rate
         elif torch.is_tensor(group["lr"]) and group["lr"].device == device:

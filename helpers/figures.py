@@ -111,11 +111,8 @@ def label_ends(axes, ends, height):
         )
 
 
-def bars(values, labels, ylabel, xlabel="", reference=None, marks=None, height=2.2):
-    """One bar per label; `reference` is (value, text), drawn as a dotted level.
-
-    marks: (values, text), one for each bar, drawn as dashes across it.
-    """
+def bars(values, labels, ylabel, xlabel="", marks=None, height=2.2):
+    """One bar per label; marks: (values, text), one for each bar, drawn as dashes across it."""
     figure = Figure((WIDTH, height), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.bar(range(len(values)), values, color=BLUE, width=0.7)
@@ -126,9 +123,6 @@ def bars(values, labels, ylabel, xlabel="", reference=None, marks=None, height=2
         x = np.arange(len(values))
         axes.hlines(marks[0], x - 0.42, x + 0.42, color=ORANGE, lw=1.8)
         label_ends(axes, [(marks[0][-1], marks[1], ORANGE)], height)
-    if reference:
-        axes.axhline(reference[0], color=ORANGE, lw=1.1, ls=(0, (1, 2)))
-        label_ends(axes, [(reference[0], reference[1], ORANGE)], height)
     return figure
 
 

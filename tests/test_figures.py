@@ -34,7 +34,7 @@ def test_a_grid_holds_each_image_in_its_place():
 def test_no_text_leaves_the_figure(rows):
     images = np.zeros((2, 10, 28, 28), np.uint8)
     figure = figures.image_grid(images, rows, [f"{k}.00" for k in range(10)])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     width, height = figure.canvas.get_width_height()
     for text in figure.axes[0].texts:
         box = text.get_window_extent()
@@ -52,13 +52,14 @@ def test_curves_draw_every_point_and_name_every_line():
 
 
 def test_one_epoch_can_be_drawn():
-    figures.curves([1], {"a": [1.0]}, "x").canvas.draw()
-    figures.curves([], {"a": []}, "x").canvas.draw()
+    figures.curves([1], {"a": [1.0]}, "x").draw_without_rendering()
+    figures.curves([], {"a": []}, "x").draw_without_rendering()
 
 
 def test_bars_and_matrix_show_their_values():
-    axes = figures.bars([0.1, 0.3], ["0", "1"], "share", reference=(0.2, "even")).axes[0]
+    axes = figures.bars([0.1, 0.3], ["0", "1"], "share", marks=([0.2, 0.25], "real")).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [0.1, 0.3]
+    assert [line[0, 1] for line in axes.collections[0].get_segments()] == [0.2, 0.25]
     axes = figures.matrix([[0.991, 0.009], [0.004, 0.996]], ["0", "1"], "drawn", "asked").axes[0]
     assert [text.get_text() for text in axes.texts] == ["99", "1", "100"]
 
@@ -96,12 +97,12 @@ def test_hostile_labels_are_drawn_as_they_are():
     for label in HOSTILE:
         series = {label: [1.0, 2.0], "b" + label: [2.0, 1.0]}
         drawn.append(figures.curves([1, 2], series, label, [(1.5, label)]))
-        drawn.append(figures.bars([1.0], [label], label, label, (0.5, label)))
+        drawn.append(figures.bars([1.0], [label], label, label, ([0.5], label)))
     drawn.append(figures.matrix(np.eye(texts), HOSTILE, HOSTILE[0], HOSTILE[1]))
     images = np.zeros((texts, texts, 28, 28), np.uint8)
     drawn.append(figures.image_grid(images, HOSTILE, HOSTILE))
     for figure in drawn:
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         shown = {text.get_text(): text for text in figure.findobj(Text) if text.get_text()}
         named = [text for text in shown if text in HOSTILE]
         assert named and not any(shown[text].get_parse_math() for text in named)

@@ -361,7 +361,12 @@ def test_every_label_has_its_glyphs():
             labels = [*known.classes]
             for figure in (
                 figures.image_grid(np.zeros((len(labels), 1, 28, 28), np.uint8), labels, [name]),
-                figures.bars([1.0] * len(labels), labels, "share – ± ≈ −", reference=(1, "floor")),
+                figures.bars(
+                    [1.0] * len(labels),
+                    labels,
+                    "share – ± ≈ −",
+                    marks=([1.0] * len(labels), "floor"),
+                ),
                 figures.matrix(np.eye(len(labels)), labels, "seen", "asked"),
             ):
                 figure.savefig(io.BytesIO(), format="png")  # a bare canvas draws nothing
