@@ -17,13 +17,12 @@ else
 endif
 
 # what shows a result; the rest of helpers/ only runs notebooks
-TOOLS := $(addprefix helpers/,arguments.py bench.py inputs.py progress.py run.py setup_env.py)
-HELPERS := $(filter-out $(TOOLS),$(wildcard helpers/*.py))
-REPORT := $(wildcard report/*.py report/*.lua report/*.bib report/templates/* report/templates/*/* \
-  report/text/*)
+HELPERS := $(wildcard helpers/*.py helpers/*/*.py)
+REPORT := $(wildcard workflow/report/*.py workflow/report/*.lua workflow/report/*.bib workflow/report/templates/* workflow/report/templates/*/* \
+  workflow/report/text/*)
 NAMES := $(sort $(basename $(notdir $(wildcard notebooks/0*.ipynb))))
 RUNS := $(NAMES:%=$(OUT)/%.ipynb)
-# more words for helpers.run
+# more words for workflow.run
 RUNFLAGS ?=
 START := $(shell date +%s)
 
@@ -56,24 +55,24 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 # One command writes both. A pattern with two targets is how every make, 3.81 too, is told that;
 # here % can only be the dot.
 $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(REPORT) $(OUT)/.author $(ENV) | $(CHECK)
-	@$(PY) -m report.build $(RUNS) --out $(OUT) --profile $(PROFILE) --author "$$AUTHOR"
-	@[ ! -f $(OUT)/.data ] || $(PY) -m helpers.inputs $(OUT)/.data --settle
+	@$(PY) -m workflow.report.build $(RUNS) --out $(OUT) --profile $(PROFILE) --author "$$AUTHOR"
+	@[ ! -f $(OUT)/.data ] || $(PY) -m workflow.inputs $(OUT)/.data --settle
 
 ifeq ($(PROFILE),published)
 # Figures 1 to 6 anew from the published weights, without training and without data
 $(RUNS): $(OUT)/.redrawn ;
 $(OUT)/.redrawn: $(wildcard report/notebooks/* report/weights/* figures/*) $(HELPERS) $(ENV) | $(CHECK)
-	@$(PY) -m helpers.published redraw $(OUT)
+	@$(PY) -m workflow.publish redraw $(OUT)
 	@touch $@
 else
 $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.data \
   $(ENV) | $(CHECK)
-	@$(PY) -m helpers.run $< $@ -f profiles/$(PROFILE)/$*.yaml -p out_dir $(OUT)/runs/$* $(RUNFLAGS)
+	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml -p out_dir $(OUT)/runs/$* $(RUNFLAGS)
 endif
 
 # What a result depends on and make cannot see: these files change only when their content does.
 $(OUT)/.data: FORCE $(ENV) | $(CHECK)
-	@$(PY) -m helpers.inputs $@
+	@$(PY) -m workflow.inputs $@
 
 export AUTHOR
 $(OUT)/.author: FORCE
@@ -81,7 +80,7 @@ $(OUT)/.author: FORCE
 	@printf '%s\n' "$$AUTHOR" | cmp -s - $@ || printf '%s\n' "$$AUTHOR" > $@
 
 publish:
-	@$(PY) -m helpers.published collect $(OUT)
+	@$(PY) -m workflow.publish collect $(OUT)
 
 # A copied or moved folder, or a python that is gone, needs its own installation.
 ifeq ($(shell [ -x .venv/bin/python ] && [ "$$(cat .venv/.ok 2>/dev/null)" -ef . ] && echo yes),)
@@ -90,10 +89,10 @@ endif
 .venv/.ok: environment.yml constraints.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "setup: $(PYTHON) is not installed; this needs Python 3.11, 3.12 or 3.13" >&2; exit 1; }
-	@$(PYTHON) helpers/setup_env.py
+	@$(PYTHON) workflow/setup_env.py
 
 check-environment:
-	@$(PY) helpers/setup_env.py check
+	@$(PY) workflow/setup_env.py check
 
 NBVAL := -m pytest --nbval-current-env --nbval-cell-timeout=600
 STEPS := $(addprefix test-,style units cells report again real)
@@ -117,17 +116,17 @@ test-cells:
 	@echo "== 3/6 every cell of every notebook, briefly, on the built-in stand-in data"
 	@rm -rf build/smoke-cells
 	@for name in $(NAMES); do \
-	  $(PY) -m helpers.run notebooks/$$name.ipynb build/smoke-cells/$$name.ipynb --prepare-only \
+	  $(PY) -m workflow.run notebooks/$$name.ipynb build/smoke-cells/$$name.ipynb --prepare-only \
 	    -f profiles/smoke/$$name.yaml -p source sample -p study True \
     -p out_dir build/smoke-cells/runs/$$name \
 	    || exit; done
 	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=build/smoke-cells/%.ipynb)
 
 test-report:
-	@echo "== 4/6 a brief run through helpers.run, and its report"
+	@echo "== 4/6 a brief run through workflow.run, and its report"
 	@rm -rf build/smoke-test
 	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test RUNFLAGS="-p source sample"
-	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/check_smoke_report.py
+	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/workflow/check_smoke_report.py
 
 test-again: test-report
 	@echo "== 5/6 the same run once more: every output must be the same, pictures included"
@@ -141,23 +140,20 @@ else
 	@echo "== 6/6 a brief run on the real data in DATA_DIR, and its report"
 	@rm -rf build/smoke-real
 	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-real
-	@REPORT_FOLDER=build/smoke-real $(PY) -m pytest tests/check_smoke_report.py
+	@REPORT_FOLDER=build/smoke-real $(PY) -m pytest tests/workflow/check_smoke_report.py
 endif
 
 lab: $(ENV) | $(CHECK)  ## JupyterLab in notebooks/
 	$(PY) -m jupyterlab notebooks
 
 bench: $(ENV) | $(CHECK)  ## the table of speeds
-	@$(PY) -m helpers.bench
+	@$(PY) -m workflow.bench
 
 soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; proves that nothing changed
-	@PYTHONPATH=. $(PY) tests/soak.py --minutes 15
-
-mutants: $(ENV) | $(CHECK)  ## take each protection out in a copy, see its test fail
-	$(PY) tests/mutants/run.py
+	@PYTHONPATH=. $(PY) tests/system/soak.py --minutes 15
 
 constraints:  ## write constraints.txt anew, from a clean install
-	@$(PYTHON) helpers/setup_env.py constraints
+	@$(PYTHON) workflow/setup_env.py constraints
 
 clean:  ## remove what was built (never data/, figures/, report/ or .venv)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info

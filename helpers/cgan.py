@@ -9,7 +9,7 @@ from torch import nn
 
 from helpers.cuda_graph import recorded
 from helpers.data import to_signed
-from helpers.engine import (
+from helpers.training import (
     adam,
     averaged,
     batches,

@@ -2,7 +2,7 @@
 
 A notebook's `parameters` cell repeats the defaults below (a test compares them); the cell after it
 builds one of these frozen dataclasses, whose construction is the check. Imports no torch, so that
-helpers.run can refuse a bad value before a kernel starts.
+workflow.run can refuse a bad value before a kernel starts.
 """
 
 import reprlib

@@ -13,7 +13,9 @@ from functools import partial
 
 import torch
 
-from helpers import cgan, checkpoint, engine, evaluate, gan, show, tables, vae, weights
+from helpers import cgan, checkpoint, gan, show, training, vae, weights
+from helpers import scores as evaluate
+from helpers.scores import tables
 
 
 def repeat(train, variants, config, data, run, device, resume=True):
@@ -49,7 +51,7 @@ def once(train, config, data, run, device, resume=True, name="run"):
     """Train and score one variant, unless its scores are kept already; the result."""
     run = checkpoint.open_run(run)
     module, parts, go, score = train(config, data, device)
-    made_from = data.sha256 | {"code": engine.code_digest(module)}
+    made_from = data.sha256 | {"code": training.code_digest(module)}
     wanted = {"config": _plain(config), "made_from": made_from, "scores": tables.FORMAT}
     kept = _kept(run / "study.json") if resume else None
     if kept and {key: kept.get(key) for key in wanted} == wanted:

@@ -8,7 +8,7 @@ from torch import nn
 
 from helpers.cuda_graph import recorded
 from helpers.data import to_unit
-from helpers.engine import adam, batches, finite_means, from_unit, rng, seeded, set_rate
+from helpers.training import adam, batches, finite_means, from_unit, rng, seeded, set_rate
 
 
 class VAE(nn.Module):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import engine
+from helpers import training
 
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    engine.set_up(torch.device("cpu"), threads=1)
+    training.set_up(torch.device("cpu"), threads=1)
 
 
 @pytest.fixture

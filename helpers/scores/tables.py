@@ -1,0 +1,347 @@
+"""The rows of the tables: what each score is called, how it reads, what it is compared with.
+
+Change a label, a number of digits or a protocol line in SPECS, the headings of floor and ceiling
+in GROUPS, the published numbers in PARZEN_PUBLISHED. `entry` makes from a number what scores.json
+holds of it; the functions after it make (columns, rows) of strings from the results of
+helpers/scores.py, for `show.show_table`. Nothing is computed here but means and their spread.
+"""
+
+import math
+import statistics
+from types import SimpleNamespace
+from typing import NamedTuple
+
+FORMAT = 1  # of scores.json; raise it when a protocol changes: no kept floor then serves another
+
+
+class Spec(NamedTuple):
+    """What scores.json says of a score, whatever the run."""
+
+    group: str
+    label: str
+    better: str  # "↓" lower, "↑" higher, "≈" near the floor
+    digits: int
+    unit: str
+    protocol: str
+
+
+SPECS = {
+    "fid": Spec(
+        "samples", "Fréchet distance (FID)", "↓", 2, "",
+        "fit a Gaussian to the 128 features of {n} generated and of {n} test images: "
+        "‖m − m′‖² + tr(C + C′ − 2 (C C′)^½)",
+    ),
+    "kid": Spec(
+        "samples", "kernel distance (KID) × 1,000", "↓", 2, "",
+        "mean kernel value within generated + within test - 2 × across, kernel (x·y/128 + 1)³, "
+        "over all pairs of {n} and {n} images; real images give 0 on average",
+    ),
+    "precision": Spec(
+        "samples", "precision", "↑", 3, "",
+        "share of generated images that lie in the ball of some test image, which reaches its 5th "
+        "nearest test image in feature space",
+    ),
+    "recall": Spec(
+        "samples", "recall", "↑", 3, "",
+        "share of test images that lie in the ball of some generated image, which reaches its 5th "
+        "nearest generated image",
+    ),
+    "density": Spec(
+        "samples", "density", "↑", 3, "",
+        "number of test images' balls around a generated image, on average, divided by 5",
+    ),
+    "coverage": Spec(
+        "samples", "coverage", "↑", 3, "",
+        "share of test images' balls that hold a generated image",
+    ),
+    "fid_recon": Spec(
+        "samples", "FID of reconstructions", "↓", 2, "",
+        "the same distance for {n} training images that were encoded (mean) and decoded",
+    ),
+    "unseen": Spec(
+        "samples", "nearest real image is a training image", "≈", 1, "%",
+        "share of {looked} generated images whose nearest real image, in pixels, is one of the "
+        "{train} training and not of the {test} test images; the floor is the training images' "
+        "share of all, which new images hit; a copier reaches 100%",
+    ),
+    "uneven": Spec(
+        "classes", "distance of class shares from uniform", "↓", 3, "",
+        "½ Σ |share - 1/{classes}| over the classes that the feature network sees in {n} images",
+    ),
+    "rarest": Spec(
+        "classes", "share of the rarest class", "↑", 2, "%",
+        "as above; an even spread gives one in {classes}",
+    ),
+    "diversity": Spec(
+        "classes", "diversity within classes", "≈", 3, "",
+        "total variance of the features within a class, divided by that of the test images of the "
+        "class; mean over classes",
+    ),
+    "least_diverse": Spec(
+        "classes", "diversity of the least diverse class", "≈", 3, "",
+        "the smallest of these ratios; a class seen fewer than 10 times counts as 0, here and in "
+        "the mean",
+    ),
+    "parzen": Spec(
+        "parzen", "Parzen-window log-likelihood", "↑", 1, "nats",
+        "mean log-density of {n} test images under Gaussians around {n} generated ones, their "
+        "width chosen on {held} training images (Goodfellow et al. 2014); ± is the standard error "
+        "over test images",
+    ),
+    "recon": Spec(
+        "likelihood", "test error", "↓", 2, "",
+        "squared error summed over 784 pixels in [0, 1], z drawn from q(z|x), {n} test images",
+    ),
+    "recon_mean": Spec(
+        "likelihood", "test error, decoding the mean", "↓", 2, "",
+        "the same with z = μ(x); PCA with as many numbers is the best linear code",
+    ),
+    "kl": Spec(
+        "likelihood", "KL", "", 2, "nats",
+        "KL(q(z|x) || N(0, I)), summed over latents",
+    ),
+    "loss": Spec(
+        "likelihood", "test error + KL", "↓", 2, "nats",
+        "the negative evidence lower bound under p(x|z) of variance ½, without its constant "
+        "392 ln π; weight 1 for the KL whatever beta was in training",
+    ),
+    "neg_elbo": Spec(
+        "likelihood", "−ELBO, variance ½", "↓", 2, "nats",
+        "the line above + 392 ln π = 448.7 nats: an upper bound on −ln p(x)",
+    ),
+    "neg_iwae": Spec(
+        "likelihood", "importance-weighted bound, K = 100", "↓", 2, "nats",
+        "−ln of the mean of 100 weights p(x, z)/q(z|x), variance ½: a tighter upper bound on "
+        "−ln p(x); ± is the standard error over {n} test images",
+    ),
+    "neg_iwae_few": Spec(
+        "likelihood", "the same, fewer images", "↓", 2, "nats",
+        "the K = 100 bound on the {few} test images of the next line",
+    ),
+    "neg_iwae_1000": Spec(
+        "likelihood", "the same, K = 1,000", "↓", 2, "nats",
+        "as above with 1,000 weights: what is left of the gap between bound and −ln p(x)",
+    ),
+    "neg_elbo_best": Spec(
+        "likelihood", "−ELBO, best variance", "↓", 2, "nats",
+        "as −ELBO, with the one pixel variance that suits the training images best ({variance}); "
+        "a density of values in [0, 1], so it may be negative",
+    ),
+    "active": Spec(
+        "likelihood", "active latents", "", 0, "",
+        "latents whose μ(x) has a variance over the test images of more than 0.01, a low bar",
+    ),
+    "agreement": Spec(
+        "labels", "label agreement", "↑", 1, "%",
+        "share of {n} generated images, all labels equally often, in which the feature network "
+        "sees the label that was asked for; floor: its accuracy on real test images",
+    ),
+    "gan_train_nn": Spec(
+        "labels", "GAN-train, nearest neighbor", "↑", 1, "%",
+        "accuracy on {n} real test images of the label of the nearest of {n} generated images, in "
+        "pixels; floor: the same with {n} real training images",
+    ),
+}  # fmt: skip
+
+# The headings of floor and ceiling in each group's table
+GROUPS = {
+    "samples": ("real training images", "shuffled pixels"),
+    "classes": ("real training images", "worst"),
+    "parzen": ("real training images", "shuffled pixels"),
+    "likelihood": ("linear VAE (PCA)", "mean image"),
+    "labels": ("real images", "chance"),
+}
+
+GOODFELLOW = "Goodfellow et al. 2014, Table 1"
+PARZEN_PUBLISHED = (
+    ("Stacked contractive autoencoder", 121.0, 1.6, GOODFELLOW),
+    ("Conditional GAN", 132.0, 1.8, "Mirza & Osindero 2014, Table 1"),
+    ("Deep belief network", 138.0, 2.0, GOODFELLOW),
+    ("Deep generative stochastic network", 214.0, 1.1, GOODFELLOW),
+    ("GAN", 225.0, 2.0, GOODFELLOW),
+)
+
+
+def entry(key, values, floor, ceiling, **counts):
+    """One score as scores.json holds it, from its value in each draw.
+
+    counts: what stands in the braces of its protocol line; ints get commas.
+    """
+    spec = SPECS[key]
+    values = [float(value) for value in values]
+    shown = {name: f"{c:,}" if isinstance(c, int) else c for name, c in counts.items()}
+    several = len(values) > 1
+    return {
+        **spec._asdict(),
+        "protocol": spec.protocol.format(**shown),
+        "value": finite(statistics.fmean(values)),
+        "std": finite(statistics.stdev(values)) if several else None,
+        "spread": f"standard deviation over {len(values)} draws" if several else "",
+        "floor": finite(floor),
+        "ceiling": finite(ceiling),
+    }
+
+
+def finite(value):
+    """JSON has no NaN: a score that cannot be computed is None."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def values(result, what="value"):
+    """{score: number} of a result as attributes; what: "value", "std", "floor" or "ceiling"."""
+    return SimpleNamespace(**{key: score[what] for key, score in result["scores"].items()})
+
+
+# --- Scores ----------------------------------------------------------------------------------
+
+
+def rows(result, group):
+    """(columns, rows) of formatted strings for one of GROUPS; no rows if the model has no such."""
+    floor, ceiling = GROUPS[group]
+    table = [
+        (
+            label(score),
+            cell(score),
+            number(score["floor"], score["digits"]),
+            number(score["ceiling"], score["digits"]),
+            score["better"],
+        )
+        for score in _of_groups(result, group)
+    ]
+    return ("score", "this run", floor, ceiling, "better"), table
+
+
+def protocols(result, *groups):
+    """(columns, rows): how each score of the groups is computed, in one line."""
+    table = [(score["label"], score["protocol"]) for score in _of_groups(result, *groups)]
+    return ("score", "protocol"), table
+
+
+def _of_groups(result, *groups):
+    """The scores of these groups in the order of SPECS."""
+    found = [result["scores"][key] for key in SPECS if key in result["scores"]]
+    return [score for score in found if score["group"] in groups]
+
+
+def protocol(result):
+    """One sentence on what all scores of a result share, for a caption."""
+    return (
+        f"{result['n']:,} generated images, rounded to 8-bit gray levels, against {result['n']:,} "
+        f"test images; mean ± standard deviation over {result['draws']} draws unless the protocol "
+        f"says otherwise; features of {result['network']['line']}."
+    )
+
+
+def parzen_rows(result):
+    """(columns, rows): this run's Parzen log-likelihood beside the published ones, worst first.
+
+    The published rows are of MNIST with 10,000 samples; for anything else they are left out.
+    """
+    score = result["scores"]["parzen"]
+    here = f"{result['n']:,} samples, σ = {score['sigma']:.3f}"
+    table = [
+        ("real training images", score["floor"], None, f"{result['n']:,} samples, this project"),
+        ("this run", score["value"], score["std"], here),
+    ]
+    if result["data"]["name"] == "MNIST" and result["data"]["verified"] and result["n"] == 10_000:
+        table += PARZEN_PUBLISHED
+    return ("model", "log-likelihood in nats", "source"), [
+        (name, number(value, 1) + (f" ± {error:.1f}" if error else ""), source)
+        for name, value, error, source in sorted(table, key=lambda row: row[1])
+    ]
+
+
+# --- Labels ----------------------------------------------------------------------------------
+
+
+def per_class_rows(result):
+    """(columns, rows): what the network sees when each label is asked for (`evaluate.cgan`)."""
+    table = []
+    for own, (name, share) in enumerate(result["per_class"].items()):
+        counts = result["confusion"][own]
+        others = [0 if seen == own else count for seen, count in enumerate(counts)]
+        most = max(others)
+        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.2f}%"
+        table.append((name, f"{share:.1f}%", mistake if most else "none"))
+    return ("label", "agreement", "most frequent confusion"), table
+
+
+def classroom_rows(result):
+    """(columns, rows) of what `evaluate.classroom` returns."""
+    columns = ("share of the training images", "images", "real only", "with as many generated")
+    table = [
+        (
+            f"{100 * row['share']:.0f}%",
+            f"{row['images']:,}",
+            _mean_of(row["real"]),
+            _mean_of(row["mixed"]),
+        )
+        for row in result
+    ]
+    return columns, table
+
+
+def gan_train_rows(result):
+    """(columns, rows) of what `evaluate.gan_train` returns."""
+    columns = ("trained on", "accuracy on real test images")
+    return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
+
+
+# --- Several runs ----------------------------------------------------------------------------
+
+
+def study_rows(seeds, others, keys, floor="real images"):
+    """(columns, rows): scores of runs that differ in the seed alone, then of the others.
+
+    seeds, others: {name: result of `evaluate`}.  keys: {key of SPECS: heading}.  floor: the name
+    of the last row, the scores' floors. Several seeds give a mean and a standard deviation.
+    """
+    first = next(iter(seeds.values()))
+    table = [(name, *(_value(result, key) for key in keys)) for name, result in seeds.items()]
+    if len(seeds) > 1:
+        table.append(("mean ± standard deviation", *(_spread_of(seeds, key) for key in keys)))
+    table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
+    floors = [first["scores"][key] for key in keys]
+    table.append((floor, *(number(score["floor"], score["digits"]) for score in floors)))
+    headings = [f"{heading} {SPECS[key].better}".strip() for key, heading in keys.items()]
+    return ("run", *headings), table
+
+
+def all_values(results):
+    """{run: {score: number}} of {run: result}, for scores.json."""
+    return {name: vars(values(result)) for name, result in results.items()}
+
+
+def _value(result, key):
+    return number(result["scores"][key]["value"], SPECS[key].digits)
+
+
+def _spread_of(results, key):
+    values = [result["scores"][key]["value"] for result in results.values()]
+    if None in values:
+        return "–"
+    digits = SPECS[key].digits
+    return f"{number(statistics.fmean(values), digits)} ± {statistics.stdev(values):.{digits}f}"
+
+
+# --- Cells -----------------------------------------------------------------------------------
+
+
+def label(score):
+    """The name of a score and its unit."""
+    return f"{score['label']}, {score['unit']}" if score["unit"] else score["label"]
+
+
+def cell(score):
+    """The value of a score ± its spread, "–" if it could not be computed."""
+    text = number(score["value"], score["digits"])
+    return text if score["std"] is None else f"{text} ± {number(score['std'], score['digits'])}"
+
+
+def number(value, digits):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _mean_of(percents):
+    spread = f" ± {statistics.stdev(percents):.2f}" if len(percents) > 1 else ""
+    return f"{statistics.fmean(percents):.2f}{spread}%"

@@ -1,0 +1,75 @@
+"""Random streams, batches, device."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from helpers import training
+
+
+def test_streams_are_functions_of_seed_and_purpose():
+    def first(*key):
+        return torch.rand(4, generator=training.rng(*key)).tolist()
+
+    keys = [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", 11), (0, "a", 1, 1)]
+    assert len({tuple(first(*key)) for key in keys}) == len(keys)
+    assert first(0, "a", 1) == first(0, "a", 1)
+
+
+def test_seeded_leaves_the_global_generator_as_it_was():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with training.seeded(0, "inside"):
+        a = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    with training.seeded(0, "inside"):
+        assert torch.equal(torch.rand(3), a)
+
+
+def test_batches_show_each_image_at_most_once_in_full_batches():
+    order = training.batches(70, 32, training.rng(0, "order"))
+    assert order.shape == (2, 32)
+    assert order.flatten().unique().numel() == 64
+    with pytest.raises(ValueError, match="batch_size must be at most the 20 .* got 32"):
+        training.batches(20, 32, training.rng(0, "order"))
+
+
+def test_devices_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match="device must be one of .* got 'gpu'"):
+        training.pick_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="'cuda' is not available here; available: cpu"):
+            training.pick_device("cuda")
+
+
+@pytest.mark.parametrize("low", [-1, 0])
+def test_gray_levels_survive_both_ranges(low):
+    from helpers import data
+
+    levels = torch.arange(256, dtype=torch.uint8)
+    there, back = {
+        -1: (data.to_signed, training.from_signed),
+        0: (data.to_unit, training.from_unit),
+    }[low]
+    x = there(levels)
+    assert x.dtype == torch.float32 and x.min() == low and x.max() == 1
+    assert torch.equal(back(x), levels)
+
+
+def test_importing_the_package_pulls_in_no_torch():
+    code = "import sys, helpers, helpers.params, helpers.paths; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_only_code_counts_in_the_digest_of_a_run():
+    text = '"""Doc."""\n\nx = 1  # one\n\n\ndef f():\n'
+    text += '    """Doc\n    more."""\n    return f"{x} # {x}"\n'
+    alone = training.code_alone(text)
+    assert alone == 'x = 1\ndef f():\n    return f"{x} # {x}"'
+    told_otherwise = text.replace("Doc", "Other").replace("# one", "# two").replace("\n\n\n", "\n")
+    assert training.code_alone(told_otherwise) == alone
+    assert training.code_alone(text.replace("x = 1", "x = 2")) != alone
+    assert training.code_alone("x = 1\ny = (\n    'text'\n)\n") == "x = 1\ny = (\n    'text'\n)"

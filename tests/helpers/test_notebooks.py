@@ -1,0 +1,117 @@
+"""The committed notebooks: clean, parametrized as helpers.params says, prose and calls only."""
+
+import ast
+import math
+import re
+
+import nbformat
+import pytest
+
+from helpers import params
+from helpers.paths import ROOT
+from workflow import parameters as arguments
+
+NOTEBOOKS = sorted(ROOT.glob("notebooks/0*.ipynb"))
+PROFILES = sorted(ROOT.glob("profiles/*/*.yaml"))
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path, kind="code"):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def test_there_are_three_with_a_config_each():
+    assert [path.stem for path in NOTEBOOKS] == list(params.CONFIGS)
+
+
+@pytest.mark.fault(92)
+@each_notebook
+def test_it_is_committed_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "papermill" not in notebook.metadata and "widgets" not in notebook.metadata
+    for cell in cells(path):
+        assert cell.outputs == [] and cell.execution_count is None
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+
+
+# Numbers that no run changes: what both probabilities are when the game is over, and dates.
+SETTLED = re.compile(
+    r"\b(?:Table|Figure|Section)s? \d[\d.]*|would be 0\.50?\b|\bln \d+(?: = \d\.\d+)?"
+    r"|\b(?:19|20)\d\d\b"
+)
+
+
+@pytest.mark.fault(81)
+@each_notebook
+def test_numbers_in_what_it_says_come_from_variables(path):
+    """No digit is typed into a text that is shown but references, dates and constants."""
+    for cell in cells(path):
+        for call in ast.walk(ast.parse(cell.source)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in SAID:
+                for text in literals(call):
+                    assert not re.search(r"\d", SETTLED.sub("", text)), text
+                    for x, y in re.findall(r"\bln (\d+) = (\d\.\d+)", text):
+                        assert y == f"{math.log(int(x)):.2f}", text
+
+
+SAID = ("show.show_text", "show.show_abstract")
+
+
+def literals(call):
+    """The texts of a call as they are typed, without the formats of values such as .2f."""
+    formats = {id(n.format_spec) for n in ast.walk(call) if isinstance(n, ast.FormattedValue)}
+    todo = [*call.args]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif id(node) not in formats:
+            todo += ast.iter_child_nodes(node)
+
+
+@each_notebook
+def test_its_parameters_are_those_of_its_config(path):
+    declared = arguments.declared(path)
+    assert {name: item.default for name, item in declared.items()} == params.defaults(path.stem)
+    kinds = {name: type(item.default).__name__ for name, item in declared.items()}
+    assert {name: item.kind.split("[")[0] for name, item in declared.items()} == kinds
+    (source,) = [
+        c.source for c in cells(path) if "parameters" in c.metadata.get("tags", [])
+    ]  # fmt: skip
+    for line in source.splitlines():
+        assert re.fullmatch(r"\w+: [\w\[\]]+ = .+  # \S.*", line), f"no comment: {line}"
+
+
+@each_notebook
+def test_it_only_calls_what_helpers_define(path):
+    for cell in cells(path):
+        assert not re.search(r"^\s*[!%]", cell.source, re.MULTILINE), cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("filterwarnings", "simplefilter"), cell.source
+        tags = set(cell.metadata.get("tags", []))
+        assert not tags & {"raises-exception", "skip-execution", "nbval-skip"}
+
+
+@each_notebook
+def test_it_names_no_place_on_somebodys_machine(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    assert not re.search(
+        r"""(?:^|[\s"'(=])(?:/[A-Za-z][\w.-]*/|~/|[A-Z]:\\)""", text, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_profile_is_accepted(path):
+    assert arguments.given(ROOT / "notebooks" / f"{path.stem}.ipynb", [path])
+
+
+def test_every_profile_covers_every_notebook():
+    names = {path.stem for path in NOTEBOOKS}
+    for profile in ("smoke", "draft", "paper"):
+        assert {p.stem for p in PROFILES if p.parent.name == profile} == names

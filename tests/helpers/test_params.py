@@ -1,0 +1,324 @@
+"""Every bad value of a parameter is refused with its name and itself, every other one arrives."""
+
+import json
+import math
+import re
+from dataclasses import fields
+from unittest import mock
+
+import pytest
+import torch
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from papermill.translators import PythonTranslator
+
+from helpers import params, paths, training
+from workflow import parameters as arguments
+
+NOTEBOOKS = {name: paths.ROOT / "notebooks" / f"{name}.ipynb" for name in sorted(params.CONFIGS)}
+NAMES = [(notebook, name) for notebook in NOTEBOOKS for name in params.defaults(notebook)]
+NUMBERS = [(n, name) for n, name in NAMES if type(params.defaults(n)[name]) in (int, float)]
+
+
+@pytest.mark.fault(26, 27, 28, 31, 35)
+@pytest.mark.parametrize("notebook", sorted(params.CONFIGS))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0), ("epochs", -3), ("epochs", True), ("epochs", 1.5), ("epochs", "5"),
+        ("batch_size", 1), ("batch_size", 10**6), ("batch_size", math.nan),
+        ("learning_rate", 0.0), ("learning_rate", math.nan), ("learning_rate", math.inf),
+        ("learning_rate", "fast"), ("learning_rate", True),
+        ("seed", -1), ("seed", 2**64), ("seed", 1.5), ("seed", True),
+        ("epochs", "64"), ("epochs", 10**4299), ("learning_rate", 1e400), ("learning_rate", -1e-3),
+        ("latent_dim", 0), ("latent_dim", 10**9), ("train_limit", -1),
+        ("dataset", "mnist"), ("dataset", 7), ("source", "web"), ("device", "gpu"),
+        ("resume", 1), ("out_dir", None), ("data_dir", "a\0b"), ("score_samples", 1),
+    ],
+)  # fmt: skip
+def test_bad_values_are_named(notebook, name, value):
+    with pytest.raises(ValueError) as caught:
+        params.check_run(notebook, {name: value})
+    assert str(caught.value).startswith(name) and params.shown(value) in str(caught.value)
+    assert value == 10**4299 or params.shown(value) == repr(value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "value"),
+    [
+        ("01_vae", "hidden_dim", 0), ("01_vae", "beta", -1.0),
+        ("02_gan", "beta1", 1.0), ("02_gan", "beta2", 1.0), ("02_gan", "base_channels", 0),
+        ("02_gan", "snapshot_epochs", [16, 22]), ("02_gan", "snapshot_epochs", [34, 22, 16]),
+        ("02_gan", "snapshot_epochs", [1, True, 3]), ("02_gan", "snapshot_epochs", 16),
+        ("03_cgan", "hidden_dims", []), ("03_cgan", "hidden_dims", [0]),
+        ("03_cgan", "hidden_dims", [1.5]), ("03_cgan", "num_d_steps", 0),
+    ],
+)  # fmt: skip
+def test_bad_values_of_one_model_are_named(notebook, name, value):
+    with pytest.raises(ValueError, match=f"^{name} .*"):
+        params.check_run(notebook, {name: value})
+
+
+@pytest.mark.fault(28)
+@pytest.mark.parametrize(("notebook", "name"), NUMBERS)
+def test_the_ends_of_each_range_are_where_the_message_says(notebook, name):
+    default = params.defaults(notebook)[name]
+    line = refused(notebook, name, -(10**30))
+    kind, low, high = re.fullmatch(
+        rf"{name} must be (int|float) in \[(\S+), (\S+)\], got -1000\S*", line
+    ).groups()
+    assert kind == type(default).__name__
+    shown = f"in [{low}, {high}], got "
+    low, high = (type(default)(text) for text in (low, high))
+    step = 1 if kind == "int" else 1e-9
+    for value in (low, high):
+        params.check_run(notebook, {"batch_size": 2, name: value})
+    for value in (low - step, high + max(step, abs(high) * 1e-6), 10**30):
+        assert f"{shown}{value!r}" in refused(notebook, name, value)
+
+
+def refused(notebook, name, value):
+    with pytest.raises(ValueError) as caught:
+        params.check_run(notebook, {name: value})
+    return str(caught.value)
+
+
+def one_line_naming(name, error, *others):
+    """A refusal is one short line that begins with the parameter (or what it contradicts)."""
+    line = str(error)
+    assert "\n" not in line and len(line) < 400
+    # the two that are compared with each other
+    pair = {"train_limit": "batch_size"}.get(name, name)
+    assert line.startswith((*others, f"{name} ", f"{pair} "))
+    assert "got " in line
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.integers(0, 100), st.floats(), st.text(),
+        st.binary(), st.integers(40_000, 50_000).map(lambda n: 1 << n),
+        st.sampled_from([*params.DATASETS, *params.DEVICES]),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@pytest.mark.fault(26, 27, 28, 29, 31)
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(which=st.sampled_from(NAMES), value=VALUES)
+def test_any_value_arrives_exactly_or_is_refused_by_name(which, value):
+    notebook, name = which
+    try:
+        params.check_run(notebook, {name: value})
+    except ValueError as error:
+        one_line_naming(name, error)
+        return
+    default = params.defaults(notebook)[name]
+    wanted = type(default)
+    assert type(value) is wanted or wanted is float and type(value) is int
+    if wanted is list:
+        assert all(type(item) is int for item in value)
+    config = params.CONFIGS[notebook]
+    if name in {field.name for field in fields(config)}:
+        arrived = getattr(config(**{name: value}), name)
+        assert (list(arrived) if wanted is list else arrived) == value
+
+
+def text_of(value):
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+TEXTS = st.one_of(
+    st.text(),
+    st.one_of(st.integers(), st.integers(0, 100), st.floats(), st.booleans()).map(str),
+    st.lists(st.integers(0, 100), max_size=4).map(json.dumps),
+    st.sampled_from(
+        [*params.DATASETS, *params.SOURCES, *params.DEVICES, "1e400", "1_0", "٣", "010", " 7",
+         "nan", "-inf", "9" * 5000, "[" * 5000, "[NaN]", "[1.0]", "TRUE", "\udcff", "0x10", "+7"]
+    ),
+)  # fmt: skip
+READ = {
+    "int": lambda text: int(text),
+    "float": lambda text: float(text),
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "str": lambda text: text,
+    "list[int]": json.loads,
+}
+
+
+@pytest.fixture(scope="module")
+def declared():
+    return {str(path): arguments.declared(path) for path in NOTEBOOKS.values()}
+
+
+@pytest.mark.fault(26, 27, 28, 29, 31, 33)
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(which=st.sampled_from(NAMES), text=TEXTS)
+@example(("01_vae", "epochs"), "1_0")
+@example(("02_gan", "beta1"), "٠")
+@example(("03_cgan", "out_dir"), "\udcff")
+def test_any_word_arrives_exactly_or_is_refused_by_name(declared, which, text):
+    notebook, name = which
+    path = NOTEBOOKS[notebook]
+    kind = declared[str(path)][name].kind
+    with mock.patch.object(arguments, "declared", lambda path: declared[str(path)]):
+        try:
+            values = arguments.given(path, pairs=[(name, text)])
+        except ValueError as error:
+            one_line_naming(name, error)
+            return
+    assert list(values) == [name] and text.isascii() or kind == "str"
+    assert values[name] == READ[kind](text) and type(values[name]).__name__ == kind.split("[")[0]
+    assert kind in ("str", "list[int]", "bool") or "_" not in text
+    assert text.encode().decode() == text
+    same_in_the_notebook(values)
+
+
+def same_in_the_notebook(values):
+    """What papermill writes into the cell is the value itself when Python reads it."""
+    there = {}
+    exec(PythonTranslator.codify(values), there)
+    for name, value in values.items():
+        assert there[name] == value and type(there[name]) is type(value)
+
+
+@pytest.mark.fault(26, 27, 28, 29, 31, 33, 91)
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(which=st.sampled_from(NAMES), value=VALUES, as_json=st.booleans())
+@example(("01_vae", "seed"), 8, True)
+def test_any_value_in_a_file_arrives_exactly_or_is_refused_by_name(
+    declared, tmp_path_factory, which, value, as_json
+):
+    notebook, name = which
+    path, file = NOTEBOOKS[notebook], tmp_path_factory.getbasetemp() / "profile.yaml"
+    try:
+        text = (json.dumps if as_json else yaml.safe_dump)({name: value})
+    except (TypeError, ValueError):  # cannot be written down
+        return
+    file.write_text(text, encoding="utf-8")
+    with mock.patch.object(arguments, "declared", lambda path: declared[str(path)]):
+        try:
+            values = arguments.given(path, [file])
+        except ValueError as error:
+            assert str(error).startswith(f"{file}:") or str(error).startswith(name)
+            if not re.match(rf"{re.escape(str(file))}:\d+: not valid YAML: ", str(error)):
+                one_line_naming(name, error, f"{file}: {name} ", f"{file}: ")
+            return
+    default = params.defaults(notebook)[name]
+    assert values == {name: value} and type(values[name]) is type(default)
+    same_in_the_notebook(values)
+
+
+@pytest.mark.fault(91)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 010", ":1: not valid YAML: '010' is no plain decimal number"),
+        ("seed: 1:30", ":1: not valid YAML: '1:30' is no plain decimal number"),
+        ("seed: 0x1F", "'0x1F' is no plain"),
+        ("seed: 1_000", "'1_000' is no plain"),
+        ("seed: 0b1", "'0b1' is no plain"),
+        ("seed: " + "9" * 5000, "'99999"),
+        ("learning_rate: 1_0.5", "'1_0.5' is no plain"),
+        ("learning_rate: 0:0.5", "'0:0.5' is no plain"),
+        ("learning_rate: NaN", "learning_rate must be float"),
+        ("learning_rate: .nan", "learning_rate must be float, finite, such as 1e-3, got nan"),
+        ('{"learning_rate": NaN}', "learning_rate must be float, finite, such as 1e-3, got 'NaN'"),
+        ("learning_rate: 1" + "0" * 400, "is no plain decimal number"),
+        ("out_dir: 2024-13-45", "not valid YAML: month must be in 1..12"),
+        ('out_dir: "\\ud800"', "out_dir must be text in UTF-8, got '\\ud800'"),
+        ("out_dir: \0", "not valid YAML: unacceptable character #x0000"),
+        ("out_dir: !!bool x", "not valid YAML: "),
+        ("out_dir: !!float ''", "not valid YAML: "),
+        ("out_dir: !!timestamp x", "not valid YAML: "),
+        ("out_dir: " + "[" * 500, "not valid YAML: "),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", ":2: not valid YAML: *a: an alias"),
+        ("<<: {seed: 1}\n<<: {seed: 2}", ":2: not valid YAML: << is there twice"),
+        ("seed: !!python/object/apply:os.system ['touch TRACE']", "could not determine"),
+        ("seed: !!python/object/new:os.system ['touch TRACE']", "could not determine"),
+        ("!!python/name:os.system : 1", "could not determine"),
+        ("\ud8ff", "not UTF-8 text"),
+    ],
+)
+def test_no_file_of_parameters_is_misread_or_run(tmp_path, text, says):
+    file, trace = tmp_path / "profile.yaml", tmp_path / "trace"
+    file.write_bytes(text.replace("TRACE", str(trace)).encode("utf-16" if "\ud8ff" in text
+                     else "utf-8", "surrogatepass"))  # fmt: skip
+    with pytest.raises(ValueError) as caught:
+        arguments.given(NOTEBOOKS["01_vae"], [file])
+    line = str(caught.value)
+    assert line.startswith(f"{file}:") and says in line and "\n" not in line and len(line) < 400
+    assert not trace.exists()
+
+
+@pytest.mark.fault(91)
+def test_only_the_safe_loader_reads_yaml():
+    calls = []
+    for path in [*paths.ROOT.glob("helpers/*.py"), *paths.ROOT.glob("report/*.py")]:
+        calls += re.findall(r"yaml\.\w*(?:load|Loader)\w*", path.read_text(encoding="utf-8"))
+    assert set(calls) == {"yaml.load", "yaml.SafeLoader"} and calls.count("yaml.load") == 1
+    assert issubclass(arguments._StrictLoader, yaml.SafeLoader)
+    unsafe = set(yaml.Loader.yaml_constructors) - set(yaml.SafeLoader.yaml_constructors)
+    unsafe |= {tag for tag in yaml.UnsafeLoader.yaml_multi_constructors if tag}
+    assert not unsafe & set(arguments._StrictLoader.yaml_constructors)
+    assert not any(arguments._StrictLoader.yaml_multi_constructors)
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("notebook", sorted(params.CONFIGS))
+def test_a_batch_larger_than_the_data_is_no_empty_epoch(notebook, images, labels):
+    from helpers import cgan, gan, vae
+
+    config = params.CONFIGS[notebook](batch_size=257)
+    with pytest.raises(ValueError) as caught:
+        if notebook == "01_vae":
+            next(vae.train_vae(config, *vae.build(config, torch.device("cpu")), images, images))
+        elif notebook == "02_gan":
+            gan.train_epoch(config, None, images, 1)
+        else:
+            cgan.train_epoch(config, None, None, images.flatten(1), labels, 10, 1)
+    line = str(caught.value)
+    assert line == "batch_size must be at most the 256 training images, got 257"
+    assert refused(notebook, "train_limit", 1).startswith("batch_size must be at most train_limit")
+
+
+@pytest.mark.fault(35)
+def test_a_device_that_is_not_there_is_refused_and_the_choice_is_printed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("cuda", "mps"):
+        with pytest.raises(ValueError) as caught:
+            training.pick_device(name)
+        assert str(caught.value) == f"device '{name}' is not available here; available: cpu"
+    with pytest.raises(ValueError, match="^device must be one of auto, cpu, cuda, mps, got 'gpu'"):
+        training.pick_device("gpu")
+    assert training.describe_device(training.pick_device("auto")) == "cpu, 1 thread"
+    for path in NOTEBOOKS.values():  # and each notebook shows it
+        source = path.read_text(encoding="utf-8")
+        assert "training.describe_device(place)" in source and "pick_device(device)" in source
+
+
+@pytest.mark.fault(29)
+def test_an_int_is_a_fine_rate_and_a_list_becomes_a_tuple():
+    assert params.VAEConfig(learning_rate=1).learning_rate == 1
+    assert params.GANConfig(snapshot_epochs=[1, 2, 3]).snapshot_epochs == (1, 2, 3)
+
+
+@pytest.mark.fault(30)
+def test_a_batch_larger_than_the_limit_is_refused():
+    with pytest.raises(ValueError, match=r"batch_size must be at most train_limit \(10\), got 32"):
+        params.check_run("01_vae", {"train_limit": 10})
+
+
+@pytest.mark.fault(24)
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="^epoch: no parameter of 02_gan"):
+        params.check_run("02_gan", {"epoch": 3})
+
+
+def test_the_defaults_are_valid():
+    for notebook in params.CONFIGS:
+        params.check_run(notebook, params.defaults(notebook))

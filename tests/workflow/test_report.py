@@ -1,0 +1,691 @@
+"""The report: what the two files hold, what is inert in them, and what stops the build."""
+
+import copy
+import io
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import report_fixture as fixture
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+
+from workflow.report import build
+from workflow.report.check import ReportError
+from workflow.report.exporters import HTMLExporter, PDFExporter, compile_typst
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [go](javascript:alert(3)) ${x}$ #{}"
+
+
+def make(folder, notebooks=None, *options):
+    """(exit code, HTML soup or None, PDF bytes or None) of a build in `folder`."""
+    paths = fixture.write(folder / "in", notebooks)
+    code = build.main([*map(str, paths), "--out", str(folder / "out"), *options])
+    html, pdf = folder / "out" / "report.html", folder / "out" / "report.pdf"
+    soup = BeautifulSoup(html.read_bytes(), "html.parser") if html.exists() else None
+    return code, soup, pdf.read_bytes() if pdf.exists() else None
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The two files of three faultless notebooks, as bytes."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert make(folder, None, "--author", "Ada Lovelace")[0] == 0
+    return tuple((folder / "out" / name).read_bytes() for name in ("report.html", "report.pdf"))
+
+
+@pytest.fixture
+def page(whole):
+    return BeautifulSoup(whole[0], "html.parser")
+
+
+def pdf_text(pdf):
+    text = "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
+    return " ".join(text.split())
+
+
+def assert_inert(soup):
+    """Nothing in the page runs or is fetched."""
+    assert not soup.find_all(["script", "iframe", "object", "embed", "form", "base"])
+    assert len(soup.find_all("style")) == len(soup.find_all("link")) == 1
+    assert "url(" not in soup.style.text and "@import" not in soup.style.text
+    for tag in soup.find_all(True):
+        for name, value in tag.attrs.items():
+            assert not name.startswith("on"), tag
+            if name in ("src", "href", "action", "srcset", "data", "poster"):
+                allowed = r"#|https?://|mailto:" if tag.name == "a" else "data:(image/|,)"
+                assert re.match(allowed, value), tag
+
+
+@pytest.mark.fault(65, 78)
+def test_html_has_every_figure_table_and_link(page):
+    assert_inert(page)
+    assert page.html["lang"] == "en" and page.h1.text.startswith("Three")
+    for number in range(1, 8):
+        figure = page.find("figure", id=f"figure-{number}")
+        assert figure.img["alt"] == f"A row of gray images, number {number}"
+        assert figure.img["width"] == "320"
+        assert figure.figcaption.b.text == f"Figure {number}."
+    table = page.find(id="table-1").table
+    assert table.caption.text.startswith("Table 1. The layers")
+    assert [th["scope"] for th in table.select("th")] == ["col"] * 4 + ["row"] * 3
+    assert [td["class"] for td in table.select("tbody tr")[2].select("td")] == [
+        ["left"],
+        ["right"],
+        ["right"],
+    ]
+    assert "FROM PANDAS" not in page.text
+    ids = [tag["id"] for tag in page.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    for link in page.find_all("a", href=re.compile("^#")):
+        assert link["href"][1:] in ids, link
+    headings = [h.text for h in page.find_all(["h2", "h3"])]
+    assert headings[:2] == ["1 A variational autoencoder", "1.1 Mathematics of every kind"]
+    assert {"4 About the datasets", "Appendix A Parameters and provenance"} < set(headings)
+    contents = page.find("nav").text
+    assert all(h.split(" ", 1)[1] in contents for h in headings if h[0].isdigit())
+
+
+def test_cross_references_and_citations(page):
+    first = page.find("h2", id="section-1").find_next("p")
+    links = {a.text.replace("\xa0", " "): a["href"] for a in first.find_all("a")}
+    assert links["Figures 1"] == "#figure-1" and links["2"] == "#figure-2"
+    assert links["Section 2"] == "#section-2" and links["Figure 3"] == "#figure-3"
+    assert links["[1]"] == "#reference-1"
+    assert first.code.text == "Figure 99"
+    assert "Table 1" not in links  # Table 1 of another paper
+    references = page.find("ol", class_="references").find_all("li")
+    assert references[0].text.startswith("D. P.\xa0Kingma and M.\xa0Welling. Auto-encoding")
+    second = page.find("h2", id="section-2").find_next("p").text
+    assert "the first\xa0[1]" in second and "[3]" in second
+    assert len(references) == 5  # the papers that are cited, no others
+
+
+def test_colors_have_contrast(page):
+    """WCAG AA, 4.5 to 1, for every color of text on page and panel, in both modes."""
+    light, dark = re.findall(r":root \{(.*?)\}", page.style.text, re.S)[:2]
+    for palette in (light, dark):
+        colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", palette))
+        for name in ("text", "soft", "link", "accent", "keyword", "string", "number", "comment"):
+            for ground in ("paper", "panel"):
+                assert contrast(colors[name], colors[ground]) >= 4.5, (name, ground)
+        assert contrast(colors["text"], colors["notice"]) >= 7
+
+
+def contrast(one, other):
+    def luminance(color):
+        levels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in levels)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_notebook_parts_are_where_they_belong(page):
+    abstract = page.find("section", class_="abstract").text
+    assert "reached an FID of 24.5" in abstract
+    main = page.find("main").text
+    assert main.count("reached an FID of 24.5") == 1  # not again in the body
+    assert "secret" not in main  # tag remove-cell
+    assert "Made with torch" not in main  # the appendix has it
+    assert "CAPTION" not in main  # the figure prints it
+    labels = [s.text for s in page.select("details.code summary")]
+    assert labels.count("Parameters of this run") == 3 and "Code" in labels
+    appendix = page.find("h2", id="appendix-a").find_all_next("table")
+    rows = {
+        row.th.text: [td.text for td in row.find_all("td")]
+        for row in appendix[0].select("tbody tr")
+    }
+    assert list(rows)[0] == "dataset"
+    assert rows["learning_rate"] == ["0.0002"] * 3
+    assert rows["snapshot_epochs"] == ["[16, 22, 34]"] * 3
+    assert "5 min 12 s" in appendix[1].text and "abc1234" in appendix[1].text
+    assert len(appendix[2].select("tbody tr")) == 8
+
+
+def test_a_parameter_that_a_notebook_lacks_leaves_its_cell_empty(tmp_path):
+    notebooks = fixture.three()
+    del metadata(notebooks["02_gan.ipynb"], 9)["manifest"]["parameters"]["snapshot_epochs"]
+    nb = build.merge(build.read_all(fixture.write(tmp_path, notebooks)))
+    outputs = [out for cell in nb.cells for out in cell.get("outputs", [])]
+    reports = [out.get("metadata", {}).get("report", {}) for out in outputs]
+    [parameters] = [r for r in reports if r.get("columns", [""])[0] == "Parameter"]
+    row = parameters["rows"][-1]  # after the parameters of all notebooks
+    assert row == ["`snapshot_epochs`", "`[16, 22, 34]`", "", "`[16, 22, 34]`"]
+
+
+def test_minus_signs_and_arrows_in_tables(tmp_path):
+    notebooks = fixture.three()
+    report = metadata(notebooks["01_vae.ipynb"], 6)
+    report["columns"] = ["-ELBO", "score", "code", "better"]
+    report["rows"] = [["-KL", "-1.5 ± 0.2", "`-1`", "↑"], ["1e-5", "2-3", "-", "≈"]]
+    _, soup, pdf = make(tmp_path, notebooks)
+    table = soup.find(id="table-1").table
+    rows = [[c.text for c in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+    assert rows[0][0] == "−ELBO" and rows[1] == ["−KL", "−1.5 ± 0.2", "-1", "↑"]
+    assert rows[2] == ["1e-5", "2-3", "-", "≈"]
+    assert [td["class"] for td in table.find_all("td")[2::3]] == [["center"]] * 2
+    assert "−1.5" in pdf_text(pdf) and "−ELBO" in pdf_text(pdf)
+
+
+@pytest.mark.parametrize("space, order", [(5, ["FIGURE", "AFTER"]), (18, ["AFTER", "FIGURE"])])
+def test_a_high_figure_stands_in_its_place_or_floats_within_its_section(space, order):
+    source = f"""#import "report.typ": *
+#show: report.with(title: "T", single: true)
+#v({space}cm)
+#picture("p.png", 3.8in, alt: "A", floats: true, label: "Figure 1", caption: [FIGURE], id: "f")
+AFTER
+#place.flush()
+#heading(level: 1, numbering: none)[NEXT]
+#link(<f>)[back]"""
+    pdf = compile_typst(source, {"p.png": fixture.png(300, 300)})
+    assert re.findall("FIGURE|AFTER|NEXT", pdf_text(pdf)) == [*order, "NEXT"]
+
+
+def test_mathematics_is_mathml_and_nothing_is_lost(page):
+    assert len(page.find_all("math", display="block")) == 3
+    annotations = [a.text for a in page.find_all("annotation")]
+    assert any(r"\begin{cases}" in a for a in annotations)
+    assert r"\|x - \hat{x}\|^2" in annotations  # as written
+    for math in page.find_all(["math", "pre", "code"]):
+        math.extract()
+    assert "\\" not in page.main.text and "$$" not in page.main.text
+    assert {span.text for span in page.find_all("span", class_="together")} == {",", "."}
+
+
+def test_pdf_is_tagged_titled_and_complete(whole):
+    _, pdf = whole
+    reader = PdfReader(io.BytesIO(pdf))
+    root = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"].startswith("en")
+    assert reader.metadata.title == "Three Generative Models of Small Images"
+    assert reader.metadata.author == "Ada Lovelace"
+    assert 8 <= len(reader.pages) <= 20
+    text = pdf_text(pdf)
+    for part in ("Figure 6. ", "Table 3. ", "References", "arXiv:1312.6114", "Section 2", "24/24"):
+        assert part in text, part
+    assert "secret" not in text
+
+
+@pytest.mark.fault(80)
+def test_same_bytes_again(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "elsewhere é", None, "--author", "Ada Lovelace")
+    out = tmp_path / "elsewhere é" / "out"
+    assert (out / "report.pdf").read_bytes() == whole[1]
+    assert (out / "report.html").read_bytes() == whole[0]
+
+
+@pytest.mark.fault(84, 85, 89, 92)
+def test_hostile_text_is_inert(tmp_path):
+    trace = tmp_path / "trace"
+    notebooks = fixture.three()
+    nb = notebooks["03_cgan.ipynb"]
+    links = "<div onclick='x()'>\n\n[a](data:text/html,x) [b](file:///etc/passwd)"
+    nb.cells[0].source = f"# Title {EVIL}\n\n{EVIL}\n\n{links}"
+    nb.cells[4].source = f"print('{EVIL}')  # </code></pre></details>"
+    nb.cells[4].outputs[0].text = f'\x1b[31m{EVIL}\x1b[0m \x07 "] #panic() 漢'
+    nb.cells[4].outputs.append(fixture.display({"text/html": EVIL, "text/plain": EVIL}))
+    nb.cells[4].outputs.append(fixture.display({"application/javascript": "alert(4)"}))
+    shown = nb.cells[5].outputs[0].metadata["report"]
+    shown |= {"caption": EVIL, "alt": EVIL + '"><b onload="x()">'}
+    nb.cells[6].outputs[0].metadata["report"]["rows"][0] = [EVIL, "- a", "# b", '"] #panic()']
+    manifest = nb.cells[9].outputs[0].metadata["report"]["manifest"]
+    manifest["parameters"] = {EVIL: EVIL, "`tick`": "a ` b", "empty": ""}
+    manifest["data"] |= {"where": EVIL, "name": "MNIST *x* " + EVIL, "real": False}
+    manifest["device"] = EVIL
+    nb.cells.append(fixture.v4.new_raw_cell(EVIL))
+    nb.cells[8].source = f"open({str(trace)!r}, 'w')"  # notebooks are read, never run
+    code, soup, pdf = make(tmp_path, notebooks, "--author", EVIL, "--profile", EVIL)
+    assert code == 0 and not trace.exists()
+    assert_inert(soup)
+    assert "\x1b" not in str(soup) and "\x07" not in str(soup)
+    assert "<script>alert(1)</script>" in soup.find("p", class_="author").text
+    assert soup.find(id="figure-6").img["alt"].startswith("<script>")
+    assert "alert(4)" not in str(soup)
+    cells = [c.text for c in soup.find(id="table-3").select("tbody tr")[0].find_all(["th", "td"])]
+    assert cells[1:] == ["- a", "# b", "“] #panic()"]
+    assert "□" in pdf_text(pdf)  # no font has the Chinese sign; the PDF is made all the same
+    assert "built-in stand-in images" in PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
+
+
+@pytest.mark.fault(84)
+def test_hostile_file_names_are_inert(tmp_path):
+    """A name may hold what ends a line for Typst, or is no text at all."""
+    evil = "<img src=x onerror=alert(1)>\u2028#panic(1)\n#panic(2)\r#panic(3)\u202e"
+    notebooks = fixture.three()
+    notebooks[evil + ".ipynb"] = notebooks.pop("02_gan.ipynb")
+    notebooks["\udcff$x$.ipynb"] = notebooks.pop("03_cgan.ipynb")
+    code, soup, pdf = make(tmp_path / "a <b> é", notebooks)
+    assert code == 0 and pdf
+    assert_inert(soup)
+
+
+@pytest.mark.fault(89)
+def test_a_hostile_message_is_one_plain_line(tmp_path, capsys):
+    notebooks = fixture.three()
+    value = "a \x1b[2J\x1b]0;title\x07\u202e b"
+    error = fixture.v4.new_output("error", ename="E\x1b[31m", evalue=value, traceback=[])
+    notebooks["03_cgan.ipynb"].cells[8].outputs.append(error)
+    notebooks["\x1b[2Ja\nb.ipynb"] = "{ no"
+    assert make(tmp_path, notebooks)[0] == 1
+    lines = capsys.readouterr().err.split("\n")
+    assert len(lines) == 4  # one for each fault, what became of the report, the end
+    assert all(line.isprintable() for line in lines)
+    assert "03_cgan.ipynb: cell 9 failed: E: a " in lines[0] and "a b.ipynb: broken" in lines[1]
+
+
+PLACED = ("![p](p.png)", "![p](../in/p.png)", "![p](<a b/p.png>)")
+STRAY = ("![p](../p.png)", "![p](link.png)", "![p](%2e%2e/p.png)", "![p](OUTSIDE/p.png)")
+
+
+@pytest.mark.fault(86)
+def test_a_picture_from_elsewhere_is_not_carried_away(tmp_path, monkeypatch, capsys):
+    """Only files beside the notebook or in the project, wherever the build was started."""
+    monkeypatch.chdir("/")
+    inside = tmp_path / "in"
+    (inside / "a b").mkdir(parents=True)
+    for folder in (tmp_path, inside, inside / "a b"):
+        (folder / "p.png").write_bytes(fixture.png(20, 10))
+    (inside / "link.png").symlink_to(tmp_path / "p.png")
+    notebooks = fixture.three()
+    cell = notebooks["02_gan.ipynb"].cells[3]
+    cell.source = " ".join(STRAY).replace("OUTSIDE", str(tmp_path))
+    code, soup, _ = make(tmp_path, notebooks)
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 1 and not soup and len(lines) == len(STRAY) + 1
+    assert all(line.startswith("02_gan, cell 4: the picture ") for line in lines[:-1])
+    cell.source = " ".join(PLACED)
+    code, soup, _ = make(tmp_path, notebooks)
+    assert code == 0 and len(soup.find_all("img", width="20", alt="p")) == len(PLACED)
+
+
+def places(tree, path=()):
+    """The paths of everything in a JSON tree."""
+    if path:
+        yield path
+    if isinstance(tree, dict | list):
+        pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in pairs:
+            yield from places(value, (*path, key))
+
+
+@pytest.mark.fault(77)
+def test_any_value_anywhere_is_taken_or_refused(tmp_path):
+    """A notebook with one value replaced, each in turn: merged, or refused naming the file."""
+    paths = fixture.write(tmp_path)
+    whole = json.loads(paths[1].read_text())
+    values = [None, True, -1, "x", [], {}, [1], {"a": 1}, 10**400]
+    taken = 0
+    for turn, place in enumerate(places(whole)):
+        changed = copy.deepcopy(whole)
+        inner = changed
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = values[turn % len(values)]
+        paths[1].write_text(json.dumps(changed))
+        try:
+            build.merge(build.read_all(paths))
+            taken += 1
+        except ReportError as error:
+            assert all(str(paths[1]) in line for line in error.problems), (place, error)
+    assert 0 < taken < turn
+
+
+def test_notices_for_smoke_runs_and_stand_in_data(tmp_path):
+    notebooks = fixture.three()
+    for nb in notebooks.values():
+        data = nb.cells[9].outputs[0].metadata["report"]["manifest"]["data"]
+        data |= {"real": False, "verified": False, "source": "sample"}
+    nb = build.merge(build.read_all(fixture.write(tmp_path, notebooks)), "smoke")
+    html, _ = HTMLExporter(strict=True).from_notebook_node(nb)
+    soup = BeautifulSoup(html, "html.parser")
+    notices = [p.text for p in soup.select("header .notice")]
+    assert notices[0].startswith("SMOKE RUN")
+    assert "not from Fashion-MNIST or MNIST" in notices[1]
+    assert "The stand-in" in soup.nav.text
+
+
+def metadata(nb, cell, output=0):
+    return nb.cells[cell].outputs[output].metadata["report"]
+
+
+def edit(name, change):
+    """A refusal case: `change` applied to one of the three notebooks."""
+
+    def apply(notebooks):
+        change(notebooks[name])
+
+    return apply
+
+
+def sys_exit(nb):
+    """papermill takes sys.exit(0) for success: no error, and nothing after it was run."""
+    for cell in nb.cells[6:]:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+
+
+def no_picture(nb):
+    """Figure 6 is displayed nowhere, and the record of the run does not have it either."""
+    del nb.cells[5].outputs[0]
+    metadata(nb, 9)["manifest"]["figures"].clear()
+
+
+def first_picture(content):
+    def change(nb):
+        nb.cells[5].outputs[0].data["image/png"] = content
+
+    return change
+
+
+def manifest_git(nb):
+    metadata(nb, 9)["manifest"]["git"] = {"revision": "fff9999", "clean": True}
+
+
+def half_run(nb):
+    nb.cells[6].execution_count = None
+    nb.cells[6].outputs = []
+
+
+def failed(nb):
+    nb.cells[5].outputs = [
+        fixture.v4.new_output("error", ename="ValueError", evalue="boom\nmore", traceback=[])
+    ]
+    nb.metadata["papermill"]["exception"] = True
+
+
+def prose(markdown, attachments=None):
+    def change(nb):
+        nb.cells[3].source = markdown
+        nb.cells[3].attachments = attachments or {}
+
+    return change
+
+
+REFUSALS = {
+    "broken JSON": (lambda n: n.update({"02_gan.ipynb": "{ no"}), "02_gan.ipynb: broken JSON"),
+    "NaN": (
+        lambda n: n.update({"02_gan.ipynb": '{"cells": [NaN]}'}),
+        "02_gan.ipynb: broken JSON: NaN is no number",
+    ),
+    "deep JSON": (lambda n: n.update({"02_gan.ipynb": "[" * 10**5}), "02_gan.ipynb: broken JSON"),
+    "long JSON": (lambda n: n.update({"02_gan.ipynb": "9" * 10**4}), "02_gan.ipynb: broken JSON"),
+    "not a notebook": (
+        lambda n: n.update({"02_gan.ipynb": "[1]"}),
+        "02_gan.ipynb: not a notebook",
+    ),
+    "cells of nothing": (
+        lambda n: n.update({"02_gan.ipynb": '{"nbformat": "x", "cells": 7}'}),
+        "02_gan.ipynb: not a notebook",
+    ),
+    "metadata that are none": (
+        edit("02_gan.ipynb", lambda nb: nb.cells[5].outputs[0].metadata.update(report="<b>")),
+        "02_gan.ipynb: cell 6: report must be a table of names and values, got '<b>'",
+    ),
+    "failed": (edit("02_gan.ipynb", failed), "02_gan.ipynb: cell 6 failed: ValueError: boom"),
+    "exception flag": (
+        edit("02_gan.ipynb", lambda nb: nb.metadata["papermill"].update(exception=True)),
+        "02_gan.ipynb: the run ended with an exception",
+    ),
+    "sys.exit(0)": (edit("02_gan.ipynb", sys_exit), "02_gan.ipynb: cell 7 was never run"),
+    "half run": (edit("03_cgan.ipynb", half_run), "03_cgan.ipynb: cell 7 was never run"),
+    "pending": (
+        edit("03_cgan.ipynb", lambda nb: nb.cells[9].metadata.papermill.update(status="pending")),
+        "03_cgan.ipynb: cell 10 is pending",
+    ),
+    "out of order": (
+        edit("01_vae.ipynb", lambda nb: nb.cells[6].update(execution_count=2)),
+        "01_vae.ipynb: cell 7 was run out of order",
+    ),
+    "figure missing": (
+        edit("03_cgan.ipynb", lambda nb: metadata(nb, 5).update(number=8)),
+        "03_cgan.ipynb: Figure 6 is in the provenance record but not in the notebook",
+    ),
+    "figure nowhere": (edit("03_cgan.ipynb", no_picture), "03_cgan.ipynb: Figure 6 is missing"),
+    "figure twice": (
+        edit("03_cgan.ipynb", lambda nb: nb.cells[6].outputs.append(nb.cells[5].outputs[0])),
+        "03_cgan.ipynb: cell 7: Figure 6 appears twice",
+    ),
+    "table twice": (
+        edit("03_cgan.ipynb", lambda nb: metadata(nb, 6).update(number=2)),
+        "Table 2 appears twice",
+    ),
+    "other picture": (
+        edit("01_vae.ipynb", first_picture(fixture.base64.b64encode(fixture.png(8, 8)).decode())),
+        "01_vae.ipynb: cell 6: Figure 1 is not the picture that was drawn",
+    ),
+    "stale": (
+        edit("02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"4": "0a"})),
+        "02_gan.ipynb: Figure 4 is stale",
+    ),
+    "empty picture": (
+        edit("01_vae.ipynb", first_picture("")),
+        "01_vae.ipynb: cell 6: Figure 1: 0 bytes",
+    ),
+    "no PNG": (
+        edit("01_vae.ipynb", first_picture("SGVsbG8h")),
+        "01_vae.ipynb: cell 6: Figure 1: not a PNG, starts 48656c6c",
+    ),
+    "half a PNG": (
+        edit(
+            "01_vae.ipynb",
+            first_picture(fixture.base64.b64encode(fixture.png()[:200]).decode()),
+        ),
+        "01_vae.ipynb: cell 6: Figure 1: PNG cut short after 200 bytes",
+    ),
+    "no alt": (
+        edit("01_vae.ipynb", lambda nb: metadata(nb, 5).update(alt=" ")),
+        "01_vae.ipynb: cell 6: Figure 1 has no alt text",
+    ),
+    "no caption": (
+        edit("01_vae.ipynb", lambda nb: metadata(nb, 6).update(caption="")),
+        "01_vae.ipynb: cell 7: Table 1 has no caption",
+    ),
+    "bare picture": (
+        edit("01_vae.ipynb", lambda nb: nb.cells[5].outputs[0].metadata.pop("report")),
+        "01_vae.ipynb: cell 6: a picture without number",
+    ),
+    "ragged table": (
+        edit("01_vae.ipynb", lambda nb: metadata(nb, 6)["rows"][1].pop()),
+        "cell 7: Table 1, row 2 has 3 cells for 4 columns",
+    ),
+    "no provenance": (
+        edit("01_vae.ipynb", lambda nb: nb.cells[9].outputs.clear()),
+        "01_vae.ipynb: no provenance records",
+    ),
+    "mixed revisions": (edit("02_gan.ipynb", manifest_git), "from different revisions"),
+    "mixed data": (
+        edit(
+            "02_gan.ipynb",
+            lambda nb: metadata(nb, 9)["manifest"]["data"]["sha256"].update({"test-images": "0"}),
+        ),
+        "both say MNIST but read different images",
+    ),
+    "unknown figure": (
+        edit("02_gan.ipynb", prose("As Figure 9 shows.")),
+        "02_gan, cell 4: Figure 9 does not exist",
+    ),
+    "unknown table in text output": (
+        edit(
+            "02_gan.ipynb",
+            lambda nb: nb.cells[8].outputs[0].data.update({"text/markdown": "See Table 44."}),
+        ),
+        "02_gan, cell 9: Table 44 does not exist",
+    ),
+    "absent picture file": (
+        edit("02_gan.ipynb", prose("![a plot](plot.png)")),
+        "02_gan, cell 4: the picture plot.png is not there",
+    ),
+    "absent picture in an output": (
+        edit(
+            "02_gan.ipynb",
+            lambda nb: (
+                nb.cells[8]
+                .outputs[0]
+                .data.update({"text/markdown": "![a plot][1]\n\n[1]: figures/figure%207.png"})
+            ),
+        ),
+        "02_gan, cell 9: the picture figures/figure%207.png is not there",
+    ),
+    "picture of an impossible name": (
+        edit("02_gan.ipynb", prose("![a plot](a%00b.png)")),
+        "02_gan, cell 4: the picture a%00b.png is not there",
+    ),
+    "picture of a long name": (
+        edit("02_gan.ipynb", prose(f"![a plot]({'a' * 999}.png)")),
+        "02_gan, cell 4: the picture aaa",
+    ),
+    "attachment that is no picture": (
+        edit("02_gan.ipynb", prose("![a](attachment:a.png)", {"a.png": {"image/png": "abc"}})),
+        "02_gan, cell 4: the picture attachment:a.png: 0 bytes",
+    ),
+    "absent linked file": (
+        edit("02_gan.ipynb", prose("[see](notes/x.md)")),
+        "02_gan, cell 4: the link notes/x.md is not there",
+    ),
+    "unreadable mathematics": (
+        edit("02_gan.ipynb", prose(r"So $\nosuchcommand{x}$.")),
+        r"02_gan, cell 4: mathematics that pandoc cannot read: \nosuchcommand{x}",
+    ),
+    "skipped heading level": (
+        edit("02_gan.ipynb", prose("#### Deep")),
+        "02_gan, cell 4: the heading “Deep” skips a level",
+    ),
+}
+
+
+@pytest.mark.fault(75, 76, 77, 78, 82)
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_name_the_fault_and_keep_the_old_report(case, tmp_path, capsys):
+    change, expected = REFUSALS[case]
+    notebooks = copy.deepcopy(fixture.three())
+    change(notebooks)
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("report.html", "report.pdf"):
+        (out / name).write_text("yesterday's")
+    code, _, _ = make(tmp_path, notebooks)
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 1
+    where = f"{tmp_path / 'in'}/" if lines[0].startswith("/") else ""  # no path: notebook and cell
+    assert lines[0].startswith(where) and expected in lines[0], lines
+    assert not any("Traceback" in line for line in lines)
+    assert lines[-1] == f"{out}: no report written, what was there is unchanged"
+    assert {p.name: p.read_text() for p in out.iterdir()} == {
+        "report.html": "yesterday's",
+        "report.pdf": "yesterday's",
+    }
+
+
+@pytest.mark.fault(76)
+def test_missing_notebook_and_every_fault_at_once(tmp_path, capsys):
+    notebooks = fixture.three()
+    half_run(notebooks["01_vae.ipynb"])
+    paths = fixture.write(tmp_path, notebooks)
+    paths[2].unlink()
+    assert build.main([*map(str, paths), "--out", str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{paths[0]}: cell 7 was never run"
+    assert lines[1] == f"{paths[2]}: no such file or directory"
+    assert not (tmp_path / "out").exists()
+
+
+def test_allow_mixed_accepts_other_revisions_and_shows_them(tmp_path):
+    notebooks = fixture.three()
+    manifest_git(notebooks["02_gan.ipynb"])
+    sources = build.read_all(fixture.write(tmp_path, notebooks), allow_mixed=True)
+    facts = build.merge(sources).metadata["report_front"]["facts"]
+    assert "Revision abc1234" in facts and "Revision fff9999" in facts
+
+
+@pytest.mark.fault(79)
+def test_without_typst_the_html_is_written_and_the_exit_code_says_so(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.pdf").write_bytes(b"old")
+    code, soup, pdf = make(tmp_path)
+    assert code == 2
+    assert soup.find(id="figure-6") and pdf == b"old"
+    assert "report.pdf: not written; the report.pdf there is from an earlier run" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.fault(79)
+def test_without_pandoc_nothing_is_written(tmp_path, monkeypatch, capsys):
+    def absent():
+        raise OSError("No pandoc was found")
+
+    monkeypatch.setattr("pypandoc.get_pandoc_path", absent)
+    code, soup, pdf = make(tmp_path)
+    assert code == 1 and not soup and not pdf
+    assert capsys.readouterr().err.startswith("pandoc cannot be run: No pandoc was found\n")
+
+
+@pytest.mark.fault(82)
+def test_a_full_disk_keeps_the_old_report(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {out / name: name.encode() for name in ("report.html", "report.pdf", "other")}
+    for path, content in before.items():
+        path.write_bytes(content)
+
+    def small():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    command = [
+        sys.executable,
+        "-m",
+        "workflow.report.build",
+        *map(str, fixture.write(tmp_path / "in")),
+    ]
+    done = subprocess.run(
+        [*command, "--out", str(out)], capture_output=True, text=True, preexec_fn=small
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{out / 'report.html'}: File too large\n"
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_typst_error_names_notebook_and_cell():
+    source = "= A\n// at: 02_gan, cell 5\nfine\n#nothing\n// at: 02_gan, cell 6\n"
+    with pytest.raises(ReportError, match="^02_gan, cell 5: Typst: unknown variable: nothing$"):
+        compile_typst(source, {})
+
+
+@pytest.mark.parametrize("exporter", [HTMLExporter, PDFExporter])
+def test_one_notebook_through_nbconvert(exporter, tmp_path):
+    path = fixture.write(tmp_path)[1]  # its text mentions figures of the other notebooks
+    output, resources = exporter().from_filename(str(path))
+    assert resources["report"]["title"] == "A generative adversarial network"
+    if exporter is PDFExporter:
+        text = pdf_text(output)
+        assert text.startswith("A generative adversarial network") and "Figure 5." in text
+    else:
+        soup = BeautifulSoup(output, "html.parser")
+        assert_inert(soup)
+        assert soup.h1.text == "A generative adversarial network"
+        assert soup.find("h2").text == "1 The model" and soup.find(id="figure-5")
+
+
+def test_report_imports_neither_torch_nor_the_models():
+    code = "import sys, workflow.report.build as b; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_bibliography_has_each_address_once():
+    text = (Path(build.__file__).parent / "refs.bib").read_text(encoding="utf-8")
+    keys, urls = re.findall(r"^@\w+\{(\w+),", text, re.M), re.findall(r"url = \{(.*)\}", text)
+    assert len(keys) == len(urls) == len(set(keys)) == len(set(urls)) > 20
+    assert all(re.match(r"https://", url) for url in urls)

@@ -1,0 +1,418 @@
+"""The strict runner, on notebooks of a few lines."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow import parameters as arguments
+from workflow import run
+from workflow.progress import Progress, duration, plain, roughly
+
+PARAMETERS = """\
+epochs: int = 3  # passes over the data
+learning_rate: float = 1e-3  # of Adam
+name: str = "toy"  # any text
+resume: bool = True  # go on where the last run stopped
+steps: list[int] = [1, 2]  # epochs to draw
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A function that writes a notebook of the given code cells and returns its path."""
+
+    def write(*cells, parameters=PARAMETERS, tags=("parameters",), name="toy"):
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": run_kernel()})
+        code = nbformat.v4.new_code_cell
+        notebook.cells = [
+            nbformat.v4.new_markdown_cell("# A toy"),
+            code(parameters, metadata={"tags": list(tags)}),
+            *map(code, cells),
+        ]
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        return path
+
+    return write
+
+
+def run_kernel():
+    return {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def command(*words):
+    return [sys.executable, "-m", "workflow.run", *map(str, words)]
+
+
+def call(*words, **options):
+    return subprocess.run(command(*words), capture_output=True, text=True, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def stream(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(
+        o.text for c in cells for o in c.get("outputs", []) if o.get("name") == "stdout"
+    )
+
+
+@pytest.mark.fault(33)
+def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
+    notebook = toy(
+        "for k in range(epochs):\n    print(f'epoch {k + 1:2d}/{epochs}  loss {1.5:.1f}')",
+        "print(json.dumps([epochs, learning_rate, name, resume, steps]))",
+        "import warnings; warnings.warn('\\x1b[31mtake care')",
+        parameters=PARAMETERS + "import json",
+    )
+    assert "must read 'name: type = value'" in call(notebook, tmp_path / "o.ipynb").stderr
+
+    text = "q\"uote's {brace}\n\\n $x$ é"
+    folder = tmp_path / "a {folder} é"
+    notebook = toy(
+        "import json",
+        *[cell.source for cell in nbformat.read(notebook, as_version=4).cells[2:]],
+    )
+    file = tmp_path / "profile.yaml"
+    file.write_text("epochs: 5\nlearning_rate: 1e-4\nsteps: [7]\n")
+    words = ("-f", file, "-p", "epochs", "2", "-p", "name", text, "-p", "resume", "FALSE")
+    done = call(notebook, folder / "out.ipynb", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(folder) == ["out.ipynb"]
+    assert json.loads(stream(folder / "out.ipynb").splitlines()[-1]) == [2, 1e-4, text, False, [7]]
+    shown = done.stdout.splitlines()
+    assert shown[0].startswith("[toy] epoch  1/2  loss 1.5   about ")
+    assert shown[1] == "[toy] epoch  2/2  loss 1.5"
+    assert shown[2] == "[toy] UserWarning: take care"
+    assert shown[3].startswith("[toy] done in ") and shown[3].endswith("out.ipynb")
+    assert len(shown) == 4
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1", "raise ValueError('latent_dim is \\x1b[31m0\\nand more')"],
+         "cell 3: ValueError: latent_dim is 0;"),
+        (["import sys; sys.exit(0)", "1"], "cell 2: SystemExit 0, and the cells after it"),
+        (["1", "import sys; sys.exit()"], "cell 3: SystemExit, and the cells after it"),
+        pytest.param(
+            ["import os; os.kill(os.getpid(), 9)", "1"],
+            "cell 2: the kernel died (out of memory?);",
+            marks=pytest.mark.fault(55),
+        ),
+        pytest.param(
+            ["import time; time.sleep(600)"], "cell 2: still running after 1 s;",
+            marks=pytest.mark.fault(56),
+        ),
+        pytest.param(  # deaf to the interrupt as well
+            ["import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"],
+            "cell 2: still running after 1 s;", marks=pytest.mark.fault(56),
+        ),
+    ],
+)  # fmt: skip
+def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, message):
+    notebook, output = toy(*cells), tmp_path / "build" / "out.ipynb"
+    output.parent.mkdir()
+    output.write_text("the good one")
+    done = call(notebook, output, "--timeout", 1)
+    assert done.returncode == 1
+    line, empty = done.stderr.split("\n")
+    assert line.startswith(f"{notebook}, {message}") and empty == ""
+    assert line.endswith(f"; see {output.with_name('out.failed.ipynb')}")
+    assert output.read_text() == "the good one"
+    assert names(output.parent) == ["out.failed.ipynb", "out.ipynb"]
+
+
+@pytest.mark.fault(24, 26, 27, 32, 34)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("-p epoch 3", "epoch: no parameter of NB; did you mean epochs?"),
+        ("-p zzz 3", "zzz: no parameter of NB; known: epochs, learning_rate, name, resume, steps"),
+        ("-p x=__import__('os').system('touch${IFS}TRACE')\ny 3", "x=__import__('os').system("),
+        ("-p not-a-name 3", "not-a-name: no parameter of NB; "),
+        ("-p class 3", "class: no parameter of NB; "),
+        ("-p epochs 1.5", "epochs must be int, such as 3, got '1.5'"),
+        ("-p epochs True", "epochs must be int, such as 3, got 'True'"),
+        ("-p learning_rate nan", "learning_rate must be float, finite, such as 1e-3, got 'nan'"),
+        ("-p learning_rate 1e400", "learning_rate must be float"),
+        ("-p resume yes", "resume must be True or False, got 'yes'"),
+        ("-p steps 16,22", "steps must be list[int], such as [16, 22, 34], got '16,22'"),
+        ("-p steps [1.5]", "steps must be list[int]"),
+        ("-p epochs 3 -p epochs 4", "epochs: given twice"),
+    ],
+)
+def test_wrong_words_are_refused(toy, capsys, words, message):
+    notebook = toy("raise SystemError")
+    output, trace = notebook.with_name("out.ipynb"), notebook.with_name("TRACE")
+    output.write_text("the good one")
+    words = words.replace("TRACE", str(trace)).split(" ")
+    assert run.main([str(notebook), str(output), *words]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(message.replace("NB", str(notebook))) and line.count("\n") == 1
+    assert names(notebook.parent) == ["out.ipynb", "toy.ipynb"]  # no kernel ran, no code either
+    assert output.read_text() == "the good one"
+
+
+@pytest.mark.fault(24, 26, 27, 32, 34, 91)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs: 1\nepochs: 2\n", "F:2: not valid YAML: epochs is there twice"),
+        ("epochs: 1\n'epochs': 2\n", "F:2: not valid YAML: epochs is there twice"),
+        ('{"epochs": 1,\n "epochs": 1}', "F:2: not valid YAML: epochs is there twice"),
+        ("epochs: 1.5\n", "F: epochs must be int, such as 3, got 1.5"),
+        ("epochs: '64'\n", "F: epochs must be int, such as 3, got '64'"),
+        ("epochs: true\n", "F: epochs must be int"),
+        ("name: 12\n", "F: name must be str (in YAML: in quotes), got 12"),
+        ("learning_rate: .inf\n", "F: learning_rate must be float"),
+        ("epoch: 1\n", "F: epoch: no parameter of NB; did you mean epochs?"),
+        ('"x=1\\ny": 1\n', "F: x=1"),
+        ("epochs: [1\n", "F:2: not valid YAML"),
+        ("- epochs\n", "F: must hold lines such as 'epochs: 3'"),
+        ("name: !!python/object/apply:os.getcwd []\n", "F:1: not valid YAML: could not determine"),
+        ("? [a]\n: 1\n", "F:1: not valid YAML"),
+        (None, "F: no such file of parameters"),
+    ],
+)
+def test_wrong_files_are_refused(toy, tmp_path, text, message):
+    file = tmp_path / "profile.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        arguments.given(toy(), [file])
+    message = message.replace("F", str(file), 1).replace("NB", str(tmp_path / "toy.ipynb"))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.fault(25, 32)
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("epochs = 3", "line 1: must read 'name: type = value', got 'epochs = 3'"),
+        ("epochs: int", "line 1: must read"),
+        ("epochs: int = 3\nepochs: int = 4", "epochs is there twice"),
+        ("epochs: dict = {}", "epochs must be one of int, float, str, bool, list[int], got dict"),
+        ("epochs: int = 1.5", "line 1: epochs must be int"),
+        ("epochs: int = open('x')", "line 1: "),
+        ("epochs: int = ", "line 1: invalid syntax"),
+        ("epochs: int = {[]: 1}", "line 1: "),
+        ("epochs: int = 1\0", "parameters cell"),
+        ("epochs: int = " + "(" * 300, "parameters cell"),
+        ("rate: float = 1" + "0" * 400, "line 1: rate must be float, finite"),
+    ],
+)
+def test_a_cell_that_is_no_plain_list_is_refused(toy, parameters, message):
+    notebook = toy(parameters=parameters)
+    with pytest.raises(ValueError) as error:
+        arguments.declared(notebook)
+    assert str(error.value).startswith(f"{notebook}: ") and message in str(error.value)
+
+
+@pytest.mark.fault(25)
+def test_a_notebook_needs_one_tagged_cell(toy, tmp_path, capsys):
+    with pytest.raises(ValueError, match="0 cells are tagged 'parameters'"):
+        arguments.declared(toy(tags=()))
+    output = tmp_path / "out.ipynb"
+    assert (
+        run.main([str(toy("raise SystemError", tags=())), str(output), "-p", "epochs", "3"]) == 2
+    )
+    line = f"{tmp_path / 'toy.ipynb'}: 0 cells are tagged 'parameters', must be one\n"
+    assert capsys.readouterr().err == line and not output.exists()
+    with pytest.raises(ValueError, match="an executed copy"):
+        arguments.declared(toy(tags=("injected-parameters",)))
+    (tmp_path / "broken.ipynb").write_text('{"cells": [')
+    with pytest.raises(ValueError, match="broken.ipynb: not a readable notebook"):
+        arguments.declared(tmp_path / "broken.ipynb")
+    with pytest.raises(FileNotFoundError, match="no.ipynb: no such notebook"):
+        arguments.declared(tmp_path / "no.ipynb")
+
+
+def test_a_notebook_cut_or_flipped_anywhere_is_right_or_refused(toy):
+    path = toy("1 + 1")
+    whole, right = path.read_bytes(), arguments.declared(path)
+    for size in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError) as error:
+            arguments.declared(path)
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = arguments.declared(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:  # one letter of a name, a number or a comment
+            assert len(found) == len(right)
+
+
+@pytest.mark.fault(28, 35)
+@pytest.mark.parametrize("text", ["gpu", "cuda:0", "", "CPU"])
+def test_a_device_nobody_knows_is_refused_before_a_kernel_starts(tmp_path, capsys, text):
+    notebook = str(run.ROOT / "notebooks" / "01_vae.ipynb")
+    assert run.main([notebook, str(tmp_path / "out.ipynb"), "-p", "device", text]) == 2
+    line = capsys.readouterr().err
+    assert line == f"device must be one of auto, cpu, cuda, mps, got {text!r}\n"
+    assert not names(tmp_path)
+
+
+@pytest.mark.fault(28)
+def test_ranges_are_checked_before_a_kernel_starts(toy):
+    text = "epochs: int = 3\nbatch_size: int = 64"
+    notebook = toy(parameters=text, name="02_gan")
+    with pytest.raises(ValueError, match="^epochs must be int in .*, got 0$"):
+        arguments.given(notebook, pairs=[("epochs", "0")])
+    assert arguments.given(notebook, pairs=[("epochs", "4")]) == {"epochs": 4}
+
+
+@pytest.mark.fault(33)
+@given(st.text())
+def test_any_text_reaches_the_notebook_unchanged(text):
+    from papermill.translators import PythonTranslator
+
+    assert arguments._from_text("name", text, "str") == text
+    assert eval(PythonTranslator.translate(text)) == text
+
+
+@pytest.mark.fault(50, 51, 59)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_run_and_kernel_and_says_how_to_go_on(toy, tmp_path, number, status):
+    notebook, output = (
+        toy("import os; print('epoch  1/2  pid', os.getpid(), flush=True)", "while True: pass"),
+        tmp_path / "out.ipynb",
+    )
+    with subprocess.Popen(
+        command(notebook, output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        kernel = int(process.stdout.readline().split("pid")[1].split()[0])
+        second = call(notebook, output)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert errors.count("\n") == 1 and errors.endswith("to go on, run the same command again\n")
+    assert names(tmp_path) == ["toy.ipynb"]
+    assert gone(kernel)
+    assert second.returncode == 2
+    assert second.stderr == f"{output}: in use by another run (process {process.pid})\n"
+
+
+def gone(process):
+    """Whether it ends within ten seconds."""
+    for _ in range(100):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_missing_kernel_is_named(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel.kernelspec", None)
+    with pytest.raises(run.Failed, match="kernel python3 is missing: ipykernel is not installed"):
+        run.run(toy("1"), tmp_path / "out.ipynb", {})
+
+
+def test_prepare_only_puts_the_parameters_in(toy, tmp_path):
+    output = tmp_path / "out.ipynb"
+    done = call(toy("raise SystemError"), output, "-p", "epochs", 7, "--prepare-only")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    cells = nbformat.read(output, as_version=4).cells
+    assert "epochs = 7" in cells[2].source and not cells[3].outputs
+
+
+@pytest.mark.fault(52)
+def test_a_full_disk_costs_nothing(toy, tmp_path):
+    output = tmp_path / "out.ipynb"
+    output.write_text("the good one")
+
+    def small():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = call(toy("print('x' * 100_000)"), output, preexec_fn=small)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr and str(tmp_path) in done.stderr
+    assert output.read_text() == "the good one"
+    assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("fails", ["the result", "the lock"])
+def test_a_disk_full_first_or_last_is_named(toy, tmp_path, monkeypatch, capsys, fails):
+    """What is written when all is done, and what is written before anything."""
+    notebook, output = toy(), tmp_path / "out.ipynb"
+    output.write_text("the good one")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def execute(notebook, running, *rest):
+        running.write_text("whole")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        return nbformat.v4.new_notebook(metadata={"papermill": {}})
+
+    monkeypatch.setattr(run, "_execute", execute)
+    try:
+        if fails == "the lock":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        status = run.main([str(notebook), str(output)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    name = ".out.ipynb.lock: cannot" if fails == "the lock" else "out.running.ipynb: File too"
+    said = capsys.readouterr().err
+    assert status == 1 and said.startswith(f"{tmp_path}/{name}") and said.count("\n") == 1
+    assert output.read_text() == "the good one"
+    assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
+
+
+def test_a_line_without_an_end_costs_no_time():
+    screen = io.StringIO()
+    progress = Progress("02_gan", 9, screen, live=False)
+    began = time.process_time()
+    for _ in range(100):
+        progress.write("x" * 100_000)
+    progress.write("\nRuntimeWarning: late\n")
+    assert time.process_time() - began < 5  # 100 times less than when every x was looked at
+    assert screen.getvalue() == "[02_gan] RuntimeWarning: late\n"
+
+
+def test_the_status_line_is_rewritten_and_fits(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    screen, now = io.StringIO(), iter(range(0, 1000, 60))
+    progress = Progress("02_gan", 9, screen, live=True, clock=lambda: next(now))
+    progress.start_cell(4)
+    progress.write("hello\nepoch  1/4  loss_d 1.2345  lo")
+    progress.write("ss_g 0.9\nepoch  2/4  loss_d 1.0000  loss_g 0.8\n")
+    parts = screen.getvalue().split("\r\x1b[K")[1:]
+    assert parts[0] == "[02_gan] cell 5/9"
+    assert parts[1] == "[02_gan] epoch  1/4  loss_d 1.2345  los"
+    assert "\n" not in screen.getvalue() and len(parts) == 3
+
+
+def test_the_time_left_counts_the_epochs_of_this_run():
+    screen, now = io.StringIO(), iter([0, 0, 60, 120])
+    progress = Progress("02_gan", 9, screen, live=False, clock=lambda: next(now))
+    progress.start_cell(4)
+    progress.write("epoch 11/50  loss 1\nepoch 12/50  loss 1\n")
+    assert screen.getvalue().splitlines() == [
+        "[02_gan] epoch 11/50  loss 1   about 39 min left",
+        "[02_gan] epoch 12/50  loss 1   about 38 min left",
+    ]
+
+
+def test_times_and_text_as_they_are_shown():
+    assert [duration(s) for s in (0.4, 59.6, 192, 3900)] == ["0 s", "1 min 0 s", "3 min 12 s",
+                                                             "1 h 5 min"]  # fmt: skip
+    assert [roughly(s) for s in (1, 38, 240, 4800)] == ["5 s", "40 s", "4 min", "1 h 20 min"]
+    assert plain("\x1b]0;title\x07a\x1b[1;31mb\x1b[0m\x00\tc") == "ab\tc"

@@ -1,0 +1,1 @@
+"""Turns notebooks into results: runs, comparisons, the report, what is published."""
