@@ -6,7 +6,6 @@ comment holds the SHA-256 of everything before it, so a flipped bit or a cut end
 
 import hashlib
 import io
-import json
 import os
 import pickle
 import zipfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from helpers.files import write_atomically
 from helpers.params import FREE_ON_RESUME
 
 FORMAT = 1
@@ -166,29 +166,6 @@ def read(path):
     if missing := sorted(KEYS - state.keys()):
         raise ValueError(f"{path}: holds no {missing[0]!r}")
     return state
-
-
-def write_atomically(path, data):
-    """Write bytes to a file so that a reader sees all of the old or all of the new."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            f"{path}: cannot be written ({error.strerror}); the old one is kept"
-        ) from None
-
-
-def write_json(path, value):
-    """Write a value as JSON with sorted keys, atomically; NaN is refused."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
 
 
 def _sealed(payload):

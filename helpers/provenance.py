@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from helpers.checkpoint import write_atomically, write_json
+from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")

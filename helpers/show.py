@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from helpers.checkpoint import write_atomically
+from helpers.files import write_atomically
 
 
 def show_figure(figure, number, caption, alt, run, data):

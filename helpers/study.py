@@ -15,6 +15,7 @@ import torch
 
 from helpers import cgan, checkpoint, gan, show, training, vae, weights
 from helpers import scores as evaluate
+from helpers.files import write_json
 from helpers.scores import tables
 
 
@@ -66,7 +67,7 @@ def once(train, config, data, run, device, resume=True, name="run"):
     line = f"{show.counted(config.epochs, 'epoch')}, FID {result['scores']['fid']['value']:.2f}"
     seconds = round(time.perf_counter() - start, 1)
     kept = wanted | {"line": line, "seconds": seconds, "result": result}
-    checkpoint.write_json(run / "study.json", kept)
+    write_json(run / "study.json", kept)
     print(f"{name}: {line}", flush=True)
     return result
 

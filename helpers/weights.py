@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from helpers import cgan, gan, params, vae
-from helpers.checkpoint import write_atomically
+from helpers.files import write_atomically
 
 
 class Weights(NamedTuple):

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import cgan, data, gan, training, vae
-from helpers.checkpoint import write_atomically
 from helpers.data.download import import_torchvision
+from helpers.files import write_atomically
 from helpers.params import CGANConfig, GANConfig, VAEConfig
 from helpers.paths import ROOT
 from workflow.progress import duration

@@ -25,7 +25,8 @@ import torch
 from PIL import Image
 
 from helpers import cgan, data, figures, gan, training, vae, weights
-from helpers.checkpoint import read, write_atomically, write_json
+from helpers.checkpoint import read
+from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from helpers.scores import tables
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 
-from helpers.checkpoint import write_json
 from helpers.data import to_unit
 from helpers.data.cache import kept
+from helpers.files import write_json
 from helpers.paths import ROOT
 from helpers.scores import measures as scores
 from helpers.scores import network as features

@@ -2,8 +2,9 @@
 
 A Frechet or kernel distance is a property of the images and of the network that looks at them.
 So the networks for MNIST and Fashion-MNIST are files of this project (helpers/scores/pinned),
-checked by their SHA-256 when loaded; numbers that name the same one can be compared across machines and
-years. For other data a network is trained on the spot: its numbers compare only with themselves.
+checked by their SHA-256 when loaded; numbers that name the same one can be compared between
+machines and years. For other data a network is trained on the spot: its numbers compare only with
+themselves.
 
     python -m helpers.scores.network MNIST    trains the network again and prints its accuracy
 """
@@ -23,9 +24,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from helpers import data as datasets
-from helpers.checkpoint import write_atomically
 from helpers.data import to_unit
 from helpers.data.cache import kept
+from helpers.files import write_atomically
 from helpers.paths import ROOT
 from helpers.training import batches, memory_format, pick_device, rng, seeded, set_up
 

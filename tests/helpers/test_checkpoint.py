@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import checkpoint, figures, show, vae
+from helpers import checkpoint, figures, files, show, vae
 from helpers.params import VAEConfig
 
 DATA = {"train-images": "ab" * 32}
@@ -394,7 +394,7 @@ for size, linked in ((1000, True), (1000, False), (0, True)):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, soft))
     for attempt in (
         lambda: saved(folder, epochs=1),
-        lambda: checkpoint.write_json(folder / "scores.json", list(range(1000))),
+        lambda: files.write_json(folder / "scores.json", list(range(1000))),
         lambda: picture(folder),
         lambda: checkpoint.open_run(folder),
     ):
@@ -414,7 +414,7 @@ for size, linked in ((1000, True), (1000, False), (0, True)):
 def test_a_full_disk_leaves_the_old_files(tmp_path):
     """Also without hard links, and when not even the process number can be noted."""
     saved(tmp_path)
-    checkpoint.write_json(tmp_path / "scores.json", [1])
+    files.write_json(tmp_path / "scores.json", [1])
     (tmp_path / "figure_1.png").write_text("the old one")
     state = (tmp_path / "state.pt").read_bytes()
     code = FULL_DISK.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
@@ -518,7 +518,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_json_refuses_nan_and_keeps_the_old(tmp_path):
     path = tmp_path / "scores.json"
-    checkpoint.write_json(path, {"a": 1.0})
+    files.write_json(path, {"a": 1.0})
     with pytest.raises(ValueError):
-        checkpoint.write_json(path, {"a": float("nan")})
+        files.write_json(path, {"a": float("nan")})
     assert path.read_text() == '{\n  "a": 1.0\n}\n'

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas
 import pytest
 
-from helpers import cgan, checkpoint, gan, paths, provenance, vae
+from helpers import cgan, files, gan, paths, provenance, vae
 
 
 class Record(NamedTuple):
@@ -40,8 +40,8 @@ def test_nothing_else_writes_csv():
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_no_json_is_written_with_nan(tmp_path, number):
     path = tmp_path / "scores.json"
-    checkpoint.write_json(path, {"fid": 1.5})
+    files.write_json(path, {"fid": 1.5})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        checkpoint.write_json(path, {"fid": number})
+        files.write_json(path, {"fid": number})
     assert path.read_text() == '{\n  "fid": 1.5\n}\n'
     assert list(tmp_path.iterdir()) == [path]

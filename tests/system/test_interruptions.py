@@ -19,7 +19,7 @@ import report_fixture as fixture
 import torch
 from test_checkpoint import DATA, Record, parts_of, saved
 
-from helpers import checkpoint, provenance, vae
+from helpers import checkpoint, files, provenance, vae
 from helpers.data import cache
 from helpers.params import VAEConfig
 from helpers.paths import ROOT
@@ -408,7 +408,7 @@ def test_a_report_is_read_while_it_is_written(tmp_path):
         try:
             for turn in range(1, 60):
                 build.write({page: versions[turn % 2]})
-                checkpoint.write_atomically(executed, texts[turn % 2].encode())
+                files.write_atomically(executed, texts[turn % 2].encode())
         finally:
             ended.set()
 

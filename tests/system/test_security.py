@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import checkpoint, data, paths, show
+from helpers import checkpoint, data, files, paths, show
 from helpers.data import cache
 from helpers.data import download as vision
 from helpers.paths import ROOT
@@ -213,7 +213,7 @@ def test_scores_of_a_stranger_are_shown_plainly(tmp_path, capsys):
         result = {"format": compare.tables.FORMAT, "scores": {"fid": score}, "n": 5, "draws": 1}
         result |= {"data": {"name": evil + name, "test-images": evil}}
         result |= {"network": {"sha256": evil + name, "line": evil, "pinned": True}}
-        checkpoint.write_json(folder / "scores.json", result)
+        files.write_json(folder / "scores.json", result)
     assert compare.main([str(folder) for folder in sorted(tmp_path.iterdir())]) == 0
     shown = capsys.readouterr().out
     assert "FID" in shown and "different data" in shown

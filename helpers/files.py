@@ -1,0 +1,28 @@
+"""Files written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+
+
+def write_atomically(path, data):
+    """Write bytes to a file so that a reader sees all of the old or all of the new."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            f"{path}: cannot be written ({error.strerror}); the old one is kept"
+        ) from None
+
+
+def write_json(path, value):
+    """Write a value as JSON with sorted keys, atomically; NaN is refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
