@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.cuda_graph import recorded
-from helpers.data import to_signed
 from helpers.training import (
     adam,
     averaged,
@@ -21,6 +20,7 @@ from helpers.training import (
     rng,
     seeded,
     set_rate,
+    to_signed,
     uniform,
 )
 
@@ -90,6 +90,9 @@ class Record(NamedTuple):
     grad_d: float  # Euclidean norm of the gradient
     grad_g: float
     images: torch.Tensor  # (num_classes, 10, 28, 28) uint8: row = label, column = noise vector
+
+    def __str__(self):
+        return f"loss_d {self.loss_d:.4f}  loss_g {self.loss_g:.4f}"
 
 
 def build(config, num_classes, device):
@@ -214,3 +217,32 @@ def generate_grid(generator, rng, columns=10):
     z = uniform((columns, generator.latent_dim), rng).repeat(classes, 1)
     labels = torch.arange(classes).repeat_interleave(columns)
     return generate(generator, z, labels).view(classes, columns, 28, 28)
+
+
+def mix_labels(generator, rng, start, end, steps):
+    """One noise vector under labels that slide from start (C,) to end (C,), both int64.
+
+    Such mixtures were never trained. Returns (C, steps, 28, 28) uint8.
+    """
+    ends = [one_hot(labels, generator.num_classes)[:, None] for labels in (start, end)]
+    y = torch.lerp(*ends, torch.linspace(0, 1, steps)[:, None]).flatten(0, 1)
+    z = uniform((1, generator.latent_dim), rng).expand(len(y), -1)
+    return _draw(generator, z, y).view(len(start), steps, 28, 28)
+
+
+def walk_noise(generator, rng, labels, steps):
+    """Each label (C,) with noise on the line between two vectors: (C, steps, 28, 28) uint8."""
+    start, end = uniform((2, 1, generator.latent_dim), rng)
+    z = torch.lerp(start, end, torch.linspace(0, 1, steps)[:, None]).repeat(len(labels), 1)
+    y = one_hot(labels.repeat_interleave(steps), generator.num_classes)
+    return _draw(generator, z, y).view(len(labels), steps, 28, 28)
+
+
+@torch.no_grad()
+def _draw(generator, z, y):
+    """The images of z (N, latent_dim) and label vectors y (N, num_classes): (N, 784) uint8."""
+    was_training, device = generator.training, next(generator.parameters()).device
+    generator.eval()
+    images = from_signed(generator.layers(torch.cat([z, y], 1).to(device))).cpu()
+    generator.train(was_training)
+    return images

@@ -7,11 +7,15 @@ with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white.
 import os
 
 import numpy as np
+import torch
 
 if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as in a notebook
     os.environ.pop("MPLBACKEND", None)  # the name of no backend would stop the next import
+import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
+
+matplotlib.rcdefaults()  # a reader's own matplotlibrc would turn images upside down, say
 
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
 WIDTH = 6.4  # of the report's text
@@ -111,6 +115,125 @@ def label_ends(axes, ends, height):
         )
 
 
+def vae_losses(history):
+    """Both terms of the test loss over the epochs, and the error in training."""
+    series = {
+        "test error": [record.test_recon for record in history],
+        "test KL": [record.test_kl for record in history],
+        "training error": [record.recon for record in history],
+    }
+    return curves([record.epoch for record in history], series, "nats per image")
+
+
+def gan_losses(history):
+    """Both losses over the epochs, and where they are when the discriminator only guesses."""
+    series = {
+        "discriminator": [record.loss_d for record in history],
+        "generator": [record.loss_g for record in history],
+    }
+    guessing = [(np.log(4), "ln 4"), (np.log(2), "ln 2")]
+    return curves([record.epoch for record in history], series, "mean loss", guessing)
+
+
+def generator_losses():
+    """The saturating and the non-saturating loss of a generator, and their slopes."""
+    a = np.linspace(-6, 6, 200)  # the logit; D = 1 / (1 + exp(-a))
+    d = 1 / (1 + np.exp(-a))
+    figure = Figure((WIDTH, 2.3), dpi=200, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, curves, ylabel in (
+        (left, (np.log(1 - d), -np.log(d)), "loss"),
+        (right, (-d, d - 1), "slope"),
+    ):
+        for values, name, color in zip(
+            curves, ("log(1 − D)", "−log D"), (ORANGE, BLUE), strict=True
+        ):
+            axes.plot(a, values, color=color, lw=1.6, label=name)
+        finish(axes, "logit of a generated image", ylabel)
+    left.legend(frameon=False, fontsize=SMALL)
+    return figure
+
+
+def beliefs(history):
+    """What the discriminator thinks of real and of generated images, over the epochs."""
+    series = {
+        "real, D(x)": [record.d_real for record in history],
+        "generated, D(G(z))": [record.d_fake for record in history],
+    }
+    epochs = [record.epoch for record in history]
+    return curves(epochs, series, "mean probability", [(0.5, "guessing")])
+
+
+def histograms(groups, xlabel, bins=60):
+    """Outlines of several distributions over the same bins, each named at its peak.
+
+    groups: {name: values (N,)}, up to three; each has area 1.
+    """
+    everything = np.concatenate([np.asarray(values) for values in groups.values()])
+    edges = np.linspace(*np.percentile(everything, [0.2, 99.8]), bins + 1)
+    figure = Figure((WIDTH, 2.5), dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    for (name, values), color in zip(groups.items(), (BLUE, GREEN, ORANGE), strict=False):
+        density, _ = np.histogram(values, edges, density=True)
+        axes.stairs(density, edges, color=color, lw=1.6, label=name)
+    finish(axes, xlabel, "density")
+    axes.legend(frameon=False, fontsize=SMALL)
+    return figure
+
+
+def codes(mu, labels, classes, i, j, shown=2000):
+    """One panel per class: its images' codes in latents i and j, over those of all images.
+
+    mu: (N, latents).  labels: (N,), or None: then one panel for all. The circles hold half and
+    95% of the prior.
+    """
+    mu, columns = np.asarray(mu)[:shown], 5
+    panels = range(len(classes)) if labels is not None else [None]
+    rows = -(-len(panels) // columns)
+    figure = Figure((WIDTH, 1.42 * rows + 0.2), dpi=200, layout="constrained")
+    for panel, own in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, panel + 1)
+        axes.scatter(mu[:, j], mu[:, i], s=1.5, color="#c8c8c8", lw=0)
+        if own is not None:
+            inside = np.asarray(labels)[:shown] == own
+            axes.scatter(mu[inside, j], mu[inside, i], s=2.5, color=BLUE, lw=0)
+            axes.set_title(classes[own], fontsize=SMALL, parse_math=False, pad=2)
+        turn = np.linspace(0, 2 * np.pi, 200)
+        for radius in (1.177, 2.448):  # of a Gaussian in two dimensions
+            axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=GRAY, lw=0.7)
+        axes.set(xlim=(-3.6, 3.6), ylim=(-3.6, 3.6), aspect="equal", xticks=(), yticks=())
+    return figure
+
+
+def network(stages):
+    """A drawing of a chain of layers: boxes as high as the image, as deep as the channels.
+
+    stages: [(name, (channels, height, width) or (units,)), ...], in the order of computing.
+    """
+    figure = Figure((WIDTH, 1.9), dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    x, names = 0.0, []
+    for name, shape in stages:
+        vector = len(shape) == 1
+        high = 0.25 + 0.32 * np.log2(shape[0] if vector else shape[1] + 1)
+        wide = 0.18 if vector else 0.12 + 0.11 * np.log2(shape[0] + 1)
+        axes.add_patch(
+            matplotlib.patches.Rectangle((x, -high / 2), wide, high, color=BLUE, alpha=0.8)
+        )
+        names.append((x + wide / 2, high / 2, f"{name}\n" + "×".join(map(str, shape))))
+        x += wide + 0.9
+        if len(names) < len(stages):
+            axes.annotate(
+                "", (x - 0.15, 0), (x - 0.75, 0), arrowprops={"arrowstyle": "->", "color": GRAY}
+            )
+    top = max(high for _, high, _ in names) + 0.15
+    for middle, _, text in names:
+        axes.text(middle, top, text, ha="center", va="bottom", fontsize=SMALL, parse_math=False)
+    axes.set(xlim=(-0.5, x - 0.4), ylim=(-top, top + 0.9))
+    axes.set_axis_off()
+    return figure
+
+
 def bars(values, labels, ylabel, xlabel="", marks=None, height=2.2):
     """One bar per label; marks: (values, text), one for each bar, drawn as dashes across it."""
     figure = Figure((WIDTH, height), dpi=200, layout="constrained")
@@ -180,3 +303,33 @@ def one_of_each_class(images, num_classes, seed):
     return np.array(
         [order[np.argmax(shuffled == c)] for c in range(num_classes) if (shuffled == c).any()]
     )
+
+
+def layers(call, *inputs, module=None):
+    """(columns, rows) for a table: each layer that call(*inputs) passes, with its output's shape.
+
+    module: the network whose layers are watched, if it is not `call` itself.
+    """
+    module, rows = module or call, []
+
+    def note(layer, _, output):
+        size = sum(p.numel() for p in layer.parameters())
+        shape = " × ".join(map(str, output.shape[1:])) or "1"
+        rows.append((type(layer).__name__, _settings(layer), shape, f"{size:,}" if size else ""))
+
+    leaves = [layer for layer in module.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in leaves]
+    was_training = module.training
+    module.eval()  # so that BatchNorm does not learn from a made-up input
+    with torch.no_grad():
+        call(*inputs)
+    module.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return ("layer", "kernel, stride, padding", "output", "parameters"), rows
+
+
+def _settings(layer):
+    if not hasattr(layer, "kernel_size"):
+        return ""
+    return ", ".join(str(value[0]) for value in (layer.kernel_size, layer.stride, layer.padding))

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.cuda_graph import recorded
-from helpers.data import to_signed
 from helpers.training import (
     adam,
     averaged,
@@ -22,6 +21,7 @@ from helpers.training import (
     rng,
     seeded,
     set_rate,
+    to_signed,
     uniform,
 )
 
@@ -87,6 +87,9 @@ class Record(NamedTuple):
     grad_d: float  # Euclidean norm of the gradient
     grad_g: float
     images: torch.Tensor  # (16, 28, 28) uint8
+
+    def __str__(self):
+        return f"loss_d {self.loss_d:.4f}  loss_g {self.loss_g:.4f}"
 
 
 def build(config, device):
@@ -200,6 +203,17 @@ def sample(generator, n, rng):
     """n fresh images: (n, 28, 28) uint8."""
     latent_dim = generator[0].unflattened_size[0]
     return generate(generator, uniform((n, latent_dim), rng))
+
+
+@torch.no_grad()
+def logits(discriminator, images, chunk=1000):
+    """What D says of images (N, 28, 28) uint8, by running statistics: log-odds (N,), on CPU."""
+    was_training, device = discriminator.training, next(discriminator.parameters()).device
+    discriminator.eval()
+    parts = torch.as_tensor(images).split(chunk)
+    seen = [discriminator(to_signed(part.to(device)).unsqueeze(1)).cpu() for part in parts]
+    discriminator.train(was_training)
+    return torch.cat(seen)
 
 
 def changes(history):

@@ -44,19 +44,23 @@ def set_up(device, threads=0):
 
 
 def cores():
-    """CPU cores that this process may use."""
+    """CPU cores that this process may use: $OMP_NUM_THREADS if that is set, as on a cluster."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told):
+        return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def code_digest(module):
-    """SHA-256 of the code of a module of helpers and of this one, the same in every Python.
+    """SHA-256 of the code that computes: a model's module, this one and cuda_graph.
 
-    Kept with a checkpoint, so that a run is not continued by other code than began it.
+    The same in every Python. Kept with a checkpoint, so that a run is not continued by other code
+    than began it.
     """
     digest = hashlib.sha256()
-    for path in (module.__file__, __file__):
+    for path in (module.__file__, __file__, Path(__file__).with_name("cuda_graph.py")):
         digest.update(code_alone(Path(path).read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
 
@@ -214,6 +218,23 @@ def follow(average, net, decay):
 def memory_format(device):
     """How convolutions like their images laid out: channels last, on CPUs and GPUs alike."""
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def to_unit(images):
+    """(...) uint8 tensor -> float32 in [0, 1], for the VAE."""
+    return _gray(images).float() / 255
+
+
+def to_signed(images):
+    """(...) uint8 tensor -> float32 in [-1, 1], the range of tanh."""
+    return _gray(images).float() / 127.5 - 1
+
+
+def _gray(images):
+    tensor = torch.as_tensor(images)
+    if tensor.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8 in 0..255, got {tensor.dtype}")
+    return tensor
 
 
 def from_unit(x):

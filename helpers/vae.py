@@ -7,8 +7,16 @@ import torch
 from torch import nn
 
 from helpers.cuda_graph import recorded
-from helpers.data import to_unit
-from helpers.training import adam, batches, finite_means, from_unit, rng, seeded, set_rate
+from helpers.training import (
+    adam,
+    batches,
+    finite_means,
+    from_unit,
+    rng,
+    seeded,
+    set_rate,
+    to_unit,
+)
 
 
 class VAE(nn.Module):
@@ -34,6 +42,13 @@ class VAE(nn.Module):
         return self.decoder(z)
 
 
+class Parts(NamedTuple):
+    """All that training changes, and a checkpoint keeps."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
 class Record(NamedTuple):
     """One epoch, in nats per image: means over its training steps and over the test set."""
 
@@ -43,12 +58,18 @@ class Record(NamedTuple):
     test_recon: float
     test_kl: float
 
+    def __str__(self):
+        return (
+            f"recon {self.recon:.3f}  kl {self.kl:.3f}  "
+            f"test recon {self.test_recon:.3f}  kl {self.test_kl:.3f}"
+        )
+
 
 def build(config, device):
-    """A fresh network and its optimizer."""
+    """A fresh network and its optimizer: a Parts."""
     with seeded(config.seed, "vae"):
         model = VAE(config.hidden_dim, config.latent_dim).to(device)
-    return model, adam(model.parameters(), config, device)
+    return Parts(model, adam(model.parameters(), config, device))
 
 
 def elbo_terms(model, x, noise):
@@ -76,12 +97,12 @@ def train_step(model, optimizer, x, noise, beta):
     return torch.stack([recon, kl]).detach()
 
 
-def train_vae(config, model, optimizer, images, test_images, start=0):
+def train_vae(config, parts, images, test_images, start=0):
     """Train from epoch `start` + 1 to config.epochs; yields a Record after each.
 
-    images, test_images: (N, 28, 28) uint8 on the device of the model.
+    parts: from `build`.  images, test_images: (N, 28, 28) uint8 on the device of the model.
     """
-    device = images.device
+    (model, optimizer), device = parts, images.device
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
     on_batch = partial(train_step, model, optimizer, beta=config.beta)
@@ -134,3 +155,27 @@ def interpolate(model, x_a, x_b, steps):
     mu, _ = model.encode(torch.stack([x_a, x_b]))
     weight = torch.linspace(0, 1, steps, device=mu.device)[:, None]
     return from_unit(model.decode(torch.lerp(mu[0], mu[1], weight))).view(steps, 28, 28).cpu()
+
+
+@torch.no_grad()
+def traverse(model, values):
+    """Each latent in turn set to each of the values, all others 0: (latent_dim, V, 28, 28) uint8.
+
+    The rows are ordered as the latents are; values: (V,).
+    """
+    latents = model.mu.out_features
+    z = (
+        torch.eye(latents, device=model.mu.weight.device)[:, None]
+        * values.to(model.mu.weight)[:, None]
+    )
+    return from_unit(model.decode(z)).view(latents, len(values), 28, 28).cpu()
+
+
+@torch.no_grad()
+def plane(model, i, j, values):
+    """Latents i (rows, falling) and j (columns, rising) over the values: (V, V, 28, 28) uint8."""
+    count = len(values)
+    z = torch.zeros(count, count, model.mu.out_features, device=model.mu.weight.device)
+    z[..., i] = values.flip(0)[:, None].to(z)
+    z[..., j] = values[None].to(z)
+    return from_unit(model.decode(z)).view(count, count, 28, 28).cpu()

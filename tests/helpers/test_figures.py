@@ -1,19 +1,17 @@
-"""The pictures, by what is drawn rather than by pixels; and what is displayed with them."""
+"""The pictures, by what is drawn rather than by pixels."""
 
-import hashlib
-import json
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 from matplotlib.text import Text
 from torch import nn
 
-from helpers import figures, show
-
-DATA = SimpleNamespace(real=True, name="MNIST")
+from helpers import figures
 
 
 def test_a_grid_holds_each_image_in_its_place():
@@ -64,29 +62,6 @@ def test_bars_and_matrix_show_their_values():
     assert [text.get_text() for text in axes.texts] == ["99", "1", "100"]
 
 
-def test_the_same_figure_gives_the_same_bytes_and_they_are_the_file(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append((bundle, k["metadata"])))
-    for _ in range(2):
-        figure = figures.curves([1, 2], {"a": [1, 2]}, "x")
-        show.show_figure(figure, 7, "Caption.", "Alt.", tmp_path, DATA)
-    (first, meta), (second, _) = shown[0], shown[2]
-    assert first["image/png"] == second["image/png"] == (tmp_path / "figure_7.png").read_bytes()
-    digest = hashlib.sha256(first["image/png"]).hexdigest()
-    assert meta["report"]["sha256"] == digest and digest[:12] in first["text/plain"]
-    json.dumps(meta)
-
-
-def test_a_stand_in_is_named_in_every_caption(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append(k["metadata"]["report"]))
-    standin = SimpleNamespace(real=False, name="MNIST")
-    show.show_figure(figures.bars([1], ["a"], "y"), 1, "A.", "B.", tmp_path, standin)
-    show.show_table(["a"], [["1"]], 1, "A.", standin)
-    captions = [report["caption"] for report in shown if "caption" in report]
-    assert captions == ["A. (Stand-in images, not MNIST.)"] * 2
-
-
 HOSTILE = ["$x", "\\frac{", "%", "_a^b", "$\\alpha$", "<script>", "{}", "\\"]
 
 
@@ -108,25 +83,17 @@ def test_hostile_labels_are_drawn_as_they_are():
         assert named and not any(shown[text].get_parse_math() for text in named)
 
 
-@pytest.mark.fault(84)
-def test_a_table_is_escaped_and_kept_as_rows(monkeypatch):
-    shown = []
-    monkeypatch.setattr(show, "display", lambda bundle, **k: shown.append((bundle, k["metadata"])))
-    show.show_table(["<b>", "x"], [["<script>alert(1)</script>", "1"]], 3, "<i>", DATA)
-    bundle, metadata = shown[0]
-    assert "<script>" not in bundle["text/html"] and "<i>" not in bundle["text/html"]
-    assert metadata["report"]["rows"] == [["<script>alert(1)</script>", "1"]]
-    output = nbformat.v4.new_output("display_data", data=bundle, metadata=metadata)
-    nbformat.validate(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
-    )
-
-
 def test_layer_rows_name_shapes_and_leave_the_network_alone():
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    rows = show.layer_rows(net, torch.rand(5, 4))
-    assert rows == [("Linear", "3", "15"), ("BatchNorm1d", "3", "6"), ("ReLU", "3", "")]
+    _, rows = figures.layers(net, torch.rand(5, 4))
+    assert rows == [
+        ("Linear", "", "3", "15"),
+        ("BatchNorm1d", "", "3", "6"),
+        ("ReLU", "", "3", ""),
+    ]
+    _, ((_, settings, *_),) = figures.layers(nn.Conv2d(1, 2, 4, 2, 1), torch.rand(5, 1, 8, 8))
+    assert settings == "4, 2, 1"
     assert net.training and not net[0]._forward_hooks
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
@@ -139,3 +106,26 @@ def test_one_of_each_class_and_examples_by_class():
     grid = figures.examples_by_class(found, 4, columns=25)
     assert grid.shape == (4, 25, 28, 28)
     assert (grid[1, :20] == 1).all() and (grid[1, 20:] == 255).all() and (grid[3] == 255).all()
+
+
+def test_codes_have_a_panel_for_each_class_and_histograms_an_area_of_one():
+    mu, labels = np.random.default_rng(0).normal(size=(300, 4)), np.arange(300) % 3
+    figure = figures.codes(mu, labels, ["a", "$b", "c"], 1, 3)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "$b", "c"]
+    own = figure.axes[1].collections[1].get_offsets()
+    assert np.array_equal(own, mu[labels == 1][:, [3, 1]])
+    assert len(figures.codes(mu, None, ["a", "b"], 0, 1).axes) == 1
+    axes = figures.histograms({"a": mu[:, 0], "b": mu[:, 1] + 2}, "logit").axes[0]
+    for stairs in axes.patches:
+        values, edges, _ = stairs.get_data()
+        assert np.sum(values * np.diff(edges)) == pytest.approx(1)
+
+
+@pytest.mark.fault(129)
+def test_a_readers_own_matplotlibrc_changes_nothing(tmp_path):
+    """image.origin: lower would turn every image upside down."""
+    (tmp_path / "matplotlibrc").write_text("image.origin: lower\nfont.size: 30\n")
+    code = "import matplotlib as m, helpers.figures; print(m.rcParams['image.origin'])"
+    own = os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True)
+    assert done.stdout.strip() == "upper"

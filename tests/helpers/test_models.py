@@ -14,11 +14,11 @@ DATA = {"train-images": "ab" * 32}
 
 def run_vae(images, labels, folder, epochs, device=CPU, **changed):
     config = VAEConfig(epochs=epochs, hidden_dim=8, latent_dim=4, batch_size=32, **changed)
-    model, optimizer = vae.build(config, device)
-    parts = {"model": model, "optimizer": optimizer}
+    nets = vae.build(config, device)
+    parts = nets._asdict()
     history = checkpoint.resume(folder, config, DATA, vae.Record, parts)
     return config, parts, history, vae.train_vae(
-        config, model, optimizer, images, images[:50], start=len(history)
+        config, nets, images, images[:50], start=len(history)
     )  # fmt: skip
 
 

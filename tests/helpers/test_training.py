@@ -47,12 +47,10 @@ def test_devices_that_are_not_there_are_named():
 
 @pytest.mark.parametrize("low", [-1, 0])
 def test_gray_levels_survive_both_ranges(low):
-    from helpers import data
-
     levels = torch.arange(256, dtype=torch.uint8)
     there, back = {
-        -1: (data.to_signed, training.from_signed),
-        0: (data.to_unit, training.from_unit),
+        -1: (training.to_signed, training.from_signed),
+        0: (training.to_unit, training.from_unit),
     }[low]
     x = there(levels)
     assert x.dtype == torch.float32 and x.min() == low and x.max() == 1

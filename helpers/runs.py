@@ -1,0 +1,341 @@
+"""A run as a notebook sees it: one folder, started, resumed, saved, shown and finished.
+
+    run = runs.start("02_gan", globals())
+    history = run.resume(parts)
+    for record in gan.train_gan(run.config, parts, images, start=len(history)):
+        history.append(record)
+        run.save(history, parts)
+    run.figure("losses", figures.losses(history), caption, alt)
+    run.finish(history, parts)
+
+What is displayed carries metadata that the report reads: figures and tables their label and
+caption, so that prose can say [Figure](#losses). A picture's SHA-256 stands in its text form,
+where nbval, which does not compare pictures, sees a change.
+"""
+
+import ast
+import hashlib
+import html
+import inspect
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import time
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from traceback import walk_tb
+
+import pandas as pd
+import torch
+from IPython import get_ipython
+from IPython.display import display
+
+from helpers import cgan, checkpoint, data, gan, params, paths, training, vae, weights
+from helpers.files import write_atomically, write_json
+from helpers.scores import verdict
+
+MODELS = {"01_vae": vae, "02_gan": gan, "03_cgan": cgan}
+THREADS = {"01_vae": 1}  # products this small are faster on one core than on two
+UNLABELED = {"01_vae", "02_gan"}  # do without the labels of test images
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
+
+
+def start(notebook, names):
+    """Check the parameters, pick the device, read the data, open the run's folder: a Run.
+
+    names: the notebook's globals(), which hold its parameters. Says in three lines what it found.
+    Raises ValueError or OSError in one line; nothing is written before the folder is accepted.
+    """
+    _errors_in_one_line()
+    values = {name: names[name] for name in params.defaults(notebook)}
+    params.check_run(notebook, values | _injected(names))
+    config = params.CONFIGS[notebook](
+        **{field.name: values[field.name] for field in fields(params.CONFIGS[notebook])}
+    )
+    device = training.pick_device(values["device"])
+    training.set_up(device, THREADS.get(notebook, 0))
+    print(f"torch {torch.__version__} on {training.describe_device(device)}")
+    return Run(notebook, values, config, device)
+
+
+class Run:
+    """What `start` found, and what a notebook does with it.
+
+    config: the checked parameters.  device: the torch.device.  data: a data.Dataset.
+    folder: where everything goes.
+    """
+
+    def __init__(self, notebook, values, config, device):
+        self.began = time.perf_counter()
+        self.notebook, self.values, self.config, self.device = notebook, values, config, device
+        self.module = MODELS[notebook]
+        self.data = data.load(
+            config.dataset,
+            values["source"],
+            values["data_dir"],
+            config.train_limit,
+            need_test_labels=notebook not in UNLABELED,
+        )
+        print(data.describe(self.data))
+        self.made_from = self.data.sha256 | {"code": training.code_digest(self.module)}
+        self.folder = checkpoint.open_run(
+            paths.run_dir(values["out_dir"], notebook) if values["out_dir"] else self._own_folder()
+        )
+        self.figures, self.labels = {}, set()
+
+    def _own_folder(self):
+        """build/runs/<notebook>/<what differs from the defaults>: other data or code, another."""
+        name = params.run_name(self.notebook, self.values)
+        made = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()[:6]
+        folder = paths.run_dir("", self.notebook, f"{name}-{made}")
+        others = sorted(path.name for path in folder.parent.glob(f"{name}-*") if path != folder)
+        if others and not folder.exists():
+            print(f"other code or data than {others[-1]} was made with: a new run, {folder.name}")
+        return folder
+
+    # --- Training ----------------------------------------------------------------------------
+
+    def resume(self, parts):
+        """Put the checkpoint's state into the parts; its history, [] if there is none."""
+        history = []
+        if self.values["resume"]:
+            history = checkpoint.resume(
+                self.folder, self.config, self.made_from, self.module.Record, parts._asdict()
+            )
+        self.sessions = _read_sessions(self.folder, len(history))
+        self.resumed = len(history)
+        self.clock = time.perf_counter()
+        for record in history:
+            self._tell(record)
+        if history and len(history) < self.config.epochs:
+            print(f"continuing after epoch {len(history)}", flush=True)
+        return history
+
+    def save(self, history, parts):
+        """Write state.pt and, at the epochs that are shown, weights; then print the epoch's line.
+
+        Warns in a second line if something is odd.
+        """
+        record = history[-1]
+        if record.epoch in self._shown_epochs():
+            self._save_weights(record.epoch, parts)
+        checkpoint.save(self.folder, self.config, self.made_from, history, parts._asdict())
+        self._note_session(len(history))
+        self._tell(record)
+        if odd := verdict.warning(history):
+            print(f"  warning: {odd}", flush=True)
+
+    def _shown_epochs(self):
+        wanted = getattr(self.config, "snapshot_epochs", None)
+        return gan.snapshots(wanted, self.config.epochs) if wanted else ()
+
+    def _tell(self, record):
+        print(f"epoch {record.epoch:2d}/{self.config.epochs}  {record}", flush=True)
+
+    def _note_session(self, epochs):
+        """Keep who trained which epochs, for how long; a killed session stays on record."""
+        seconds = round(time.perf_counter() - self.clock, 1)
+        session = {"epochs": [self.resumed + 1, epochs], "seconds": seconds}
+        session |= {"device": training.describe_device(self.device), "git": revision()}
+        self.now = session | {"torch": version("torch")}
+        write_json(self.folder / "sessions.json", [*self.sessions, self.now])
+
+    def _save_weights(self, epoch, parts, images=None):
+        net = parts.model if self.module is vae else parts.artist
+        weights.save(self.folder, net, self.config, epoch, self.data.classes, images)
+
+    # --- Showing -----------------------------------------------------------------------------
+
+    def figure(self, label, figure, caption, alt):
+        """Write the picture into the run's folder and display the same bytes.
+
+        label: what prose refers to; "figure-1" to "figure-6" are the assignment's figures, whose
+        files are figure_1.png to figure_6.png.
+        """
+        numbered = re.fullmatch(r"figure-([1-6])", label)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        png = buffer.getvalue()
+        name = f"figure_{numbered[1]}" if numbered else self._new(label)
+        write_atomically(self.folder / f"{name}.png", png)
+        digest = self.figures[label] = hashlib.sha256(png).hexdigest()
+        caption += self._stand_in()
+        title = f"Figure {numbered[1]}" if numbered else "Figure"
+        report = {"kind": "figure", "label": label, "caption": caption, "alt": alt}
+        report |= {"sha256": digest, "width": figure.get_figwidth(), "real": self.data.real}
+        shown = {"alt": alt, "width": round(figure.get_figwidth() * 96)}
+        text = f"{title}. {caption} [sha256 {digest[:12]}]"
+        beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
+        _display(_markdown(f'<a id="{label}"></a>'), beside)
+        _display({"image/png": png, "text/plain": text}, report, {"image/png": shown})
+        _display(_markdown(f"**{title}.** {caption}"), beside)
+
+    def table(self, label, content, caption):
+        """Display (columns, rows) of formatted strings; the first column names the row."""
+        columns, rows = content
+        caption += self._stand_in()
+        frame = pd.DataFrame(rows, columns=columns)
+        text = frame.to_html(index=False, escape=True, border=0, justify="left")
+        heading = f'<caption id="{self._new(label)}">Table. {html.escape(caption)}</caption>'
+        report = {"kind": "table", "label": label, "caption": caption}
+        report |= {"columns": list(columns), "rows": [list(row) for row in rows]}
+        markup = text.replace("<thead>", heading + "\n  <thead>", 1)
+        plain = f"Table. {caption}\n{frame.to_string(index=False)}"
+        _display({"text/html": markup, "text/plain": plain}, report)
+
+    def say(self, markdown):
+        """Display a paragraph whose numbers come from the run; nothing if it is empty."""
+        if markdown:
+            _display(_markdown(markdown), {"kind": "text"})
+
+    def abstract(self, markdown):
+        """Display the notebook's main result; the report's first page repeats it."""
+        _display(_markdown(markdown), {"kind": "abstract"})
+
+    def source(self, thing):
+        """Show the code that runs: the source of a class or function of helpers."""
+        code = inspect.getsource(thing).rstrip()
+        place = Path(inspect.getsourcefile(thing)).relative_to(paths.ROOT).as_posix()
+        report = {"kind": "source", "title": f"{place}: {thing.__name__}"}
+        bundle = {"text/markdown": f"`{report['title']}`\n\n```python\n{code}\n```"}
+        _display(bundle | {"text/plain": code}, report)
+
+    def _new(self, label):
+        """The label, if it may be the name of a file and is new to this notebook."""
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", label) or len(label) > 40:
+            raise ValueError(f"label must be of a-z, 0-9 and hyphens, got {label!r}")
+        if label in self.labels:
+            raise ValueError(f"label {label!r} is there twice")
+        self.labels.add(label)
+        return label
+
+    def _stand_in(self):
+        """What every caption must add when the images are not the real set."""
+        return "" if self.data.real else f" (Stand-in images, not {self.data.title}.)"
+
+    # --- The end -----------------------------------------------------------------------------
+
+    def finish(self, history, parts, images=None):
+        """Write history.csv, the last weights and manifest.json, and say where all of it is.
+
+        images: (N, 28, 28) uint8 or None, real images that a figure starts from, kept with the
+        weights.
+        """
+        self._save_weights(len(history), parts, images)
+        rows = [
+            {
+                name: value
+                for name, value in record._asdict().items()
+                if type(value) in (int, float)
+            }
+            for record in history
+        ]
+        write_atomically(
+            self.folder / "history.csv", pd.DataFrame(rows).to_csv(index=False).encode()
+        )
+        manifest = self._manifest(len(history))
+        write_json(self.folder / "manifest.json", manifest)
+        git = manifest["git"]
+        revised = git["revision"] + ("" if git["clean"] else " with changes") if git else "unknown"
+        line = (
+            f"Run on {manifest['device']}, torch {manifest['versions']['torch']}, revision "
+            f"{revised}; everything about it is in `manifest.json` of the run's folder."
+        )
+        _display(_markdown(line), {"kind": "provenance", "manifest": manifest})
+
+    def _manifest(self, epochs):
+        known, trained = self.data, list(self.sessions)
+        if epochs > self.resumed:
+            trained.append(self.now)
+        return {
+            "notebook": self.notebook,
+            "parameters": self.values,
+            "data": {
+                "name": known.name,
+                "title": known.title,
+                "source": known.source,
+                "where": known.where,
+                "verified": known.verified,
+                "real": known.real,
+                "train": len(known.train.images),
+                "test": len(known.test.images),
+                "sha256": known.sha256,
+            },
+            "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+            "device": training.describe_device(self.device),
+            "threads": torch.get_num_threads(),
+            "git": revision(),
+            "code": self.made_from["code"],
+            "seconds": {
+                "train": round(sum(session["seconds"] for session in trained), 1),
+                "total": round(time.perf_counter() - self.began, 1),
+            },
+            "figures": self.figures,
+            "trained": trained,
+        }
+
+
+def revision():
+    """{"revision": short hash, "clean": bool} of the project's checkout, or None.
+
+    None without git, and where the project lies in another repository.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def ask(*words):
+        command = ["git", "-C", str(paths.ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=own).stdout
+
+    try:
+        if Path(ask("rev-parse", "--show-toplevel").strip()) != paths.ROOT:
+            return None
+        head = ask("rev-parse", "--short=10", "HEAD").strip()
+        return {"revision": head, "clean": not ask("status", "--porcelain").strip()}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _read_sessions(folder, epochs):
+    """The earlier sessions of a folder whose epochs are still part of the run."""
+    try:
+        listed = json.loads((folder / "sessions.json").read_text(encoding="utf-8"))
+        return [session for session in listed if session["epochs"][1] <= epochs]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # none, or changed by a stranger: what is not known is not said
+
+
+def _injected(names):
+    """{name: value} of what papermill's cell of parameters assigned; also what nobody knows."""
+    cells = [text for text in names.get("In", []) if text.startswith("# Parameters")]
+    assigned = [node for text in cells for node in ast.parse(text).body]
+    targets = [t for node in assigned if isinstance(node, ast.Assign) for t in node.targets]
+    return {target.id: names.get(target.id) for target in targets if isinstance(target, ast.Name)}
+
+
+def _errors_in_one_line():
+    """Let IPython show what helpers refuse as one line, and any other error with its traceback."""
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def show(shell, kind, error, trace, tb_offset=None):
+        *_, (last, _) = walk_tb(trace)
+        if Path(last.f_code.co_filename).is_relative_to(paths.ROOT / "helpers"):
+            lines = [f"{kind.__name__}: {error}"]
+        else:
+            lines = shell.InteractiveTB.structured_traceback(kind, error, trace, tb_offset)
+        shell._showtraceback(kind, error, lines)
+
+    shell.set_custom_exc((ValueError, OSError), show)
+
+
+def _markdown(text):
+    return {"text/markdown": text, "text/plain": text}
+
+
+def _display(bundle, report, metadata=None):
+    display(bundle, raw=True, metadata={**(metadata or {}), "report": report})

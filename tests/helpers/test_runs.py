@@ -1,0 +1,189 @@
+"""A run's folder and what is displayed of it."""
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from helpers import data, figures, params, paths, runs, training, vae
+
+SMALL = {
+    "source": "idx",
+    "train_limit": 64,
+    "epochs": 2,
+    "batch_size": 16,
+    "hidden_dim": 4,
+    "latent_dim": 2,
+    "score_samples": 50,
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Everything that is displayed: (bundle, metadata) pairs."""
+    found = []
+    monkeypatch.setattr(runs, "display", lambda b, raw, metadata: found.append((b, metadata)))
+    return found
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Small random images in place of a data set."""
+    rng = np.random.default_rng(0)
+    part = data.Images(rng.integers(0, 256, (64, 28, 28), np.uint8), np.arange(64) % 10)
+    known = data.Dataset(
+        "FashionMNIST", part, part, tuple("0123456789"), "idx", "here", True, True, {"x": "ab"}
+    )
+    monkeypatch.setattr(runs.data, "load", lambda *words, **options: known)
+    return known
+
+
+def started(folder, **changed):
+    values = params.defaults("01_vae") | SMALL | {"out_dir": str(folder)} | changed
+    return runs.start("01_vae", values)
+
+
+def trained(folder, **changed):
+    run = started(folder, **changed)
+    parts = vae.build(run.config, run.device)
+    images = torch.from_numpy(run.data.train.images)
+    history = run.resume(parts)
+    for record in vae.train_vae(run.config, parts, images, images, start=len(history)):
+        history.append(record)
+        run.save(history, parts)
+    run.finish(history, parts)
+    return run
+
+
+def test_a_run_leaves_what_it_promises_and_goes_on(few, shown, tmp_path, capsys):
+    trained(tmp_path / "a")
+    names = {path.name for path in (tmp_path / "a").iterdir() if path.name[0] != "."}
+    assert names == {
+        "state.pt", "state.previous.pt", "history.csv", "manifest.json", "sessions.json",
+        "weights_2.safetensors",
+    }  # fmt: skip
+    log = re.findall("^epoch.*", capsys.readouterr().out, re.M)
+    trained(tmp_path / "a", epochs=3)
+    trained(tmp_path / "b", epochs=3)
+    again, straight = capsys.readouterr().out.split("torch ")[1:]
+    lines = [re.findall("^epoch.*", text, re.M) for text in (again, straight)]
+    assert lines[0] == lines[1] and len(log) == 2  # the log of a resumed run is that of one go
+    assert "continuing after epoch 2" in again and "continuing" not in straight
+    for name in ("state.pt", "history.csv", "weights_3.safetensors"):
+        a, b = (tmp_path / folder / name for folder in "ab")
+        assert a.read_bytes() == b.read_bytes()
+    assert pandas.read_csv(tmp_path / "a" / "history.csv").epoch.tolist() == [1, 2, 3]
+    trained_in = json.loads((tmp_path / "a" / "manifest.json").read_text())["trained"]
+    assert [session["epochs"] for session in trained_in] == [[1, 2], [3, 3]]
+
+
+def test_other_settings_get_a_folder_of_their_own(few, shown, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(runs.paths, "ROOT", tmp_path)
+    plain, other = (trained("", beta=beta).folder for beta in (1.0, 4.0))
+    more = trained("", epochs=3).folder
+    assert plain == more != other and "beta-4" in other.name
+    assert "a new run" not in capsys.readouterr().out
+    monkeypatch.setattr(training, "code_digest", lambda module: "other code")
+    assert trained("").folder not in (plain, other)
+    assert "a new run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [{"epochs": "2"}, {"source": "nowhere"}, {"device": "gpu"}])
+def test_wrong_parameters_are_refused_before_anything_is_written(few, tmp_path, values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        started(tmp_path / "run", **values)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_papermill_injects_and_nobody_knows_is_refused():
+    names = {"In": ["", "epochs: int = 3", "# Parameters\nepochs = 5\nepoch = 7\n"]}
+    injected = runs._injected(names | {"epochs": 5, "epoch": 7})
+    assert injected == {"epochs": 5, "epoch": 7}
+    with pytest.raises(ValueError, match="^epoch: no parameter of 01_vae"):
+        params.check_run("01_vae", params.defaults("01_vae") | injected)
+
+
+def test_a_figure_is_the_file_and_its_hash_is_seen(few, shown, tmp_path):
+    run = started(tmp_path / "run")
+    for label, file in (("figure-1", "figure_1.png"), ("losses", "losses.png")):
+        shown.clear()
+        run.figure(label, figures.curves([1, 2], {"a": [1, 2]}, "x"), "Caption.", "Alt.")
+        ((anchor, _), (bundle, meta), (caption, _)) = shown
+        digest = hashlib.sha256((run.folder / file).read_bytes()).hexdigest()
+        assert hashlib.sha256(bundle["image/png"]).hexdigest() == digest
+        assert digest == meta["report"]["sha256"] == run.figures[label]
+        assert digest[:12] in bundle["text/plain"] and meta["report"]["label"] == label
+        assert anchor["text/markdown"] == f'<a id="{label}"></a>'
+        assert caption["text/markdown"].endswith("** Caption.")
+        json.dumps(meta)
+
+
+@pytest.mark.fault(86, 113)
+@pytest.mark.parametrize("label", ["losses", "../evil", "a/b", "", "A", "x" * 80, "figure_1"])
+def test_a_label_is_new_and_no_path(few, shown, tmp_path, label):
+    run = started(tmp_path / "run")
+    run.table("losses", (["a"], [["1"]]), "A.")
+    with pytest.raises(ValueError, match="label"):
+        run.figure(label, figures.bars([1], ["a"], "y"), "A.", "B.")
+
+
+@pytest.mark.fault(84)
+def test_a_table_is_escaped_and_kept_as_rows(few, shown, tmp_path):
+    run = started(tmp_path / "run")
+    run.table("t", (["<b>", "x"], [["<script>alert(1)</script>", "1"]]), "<i>")
+    ((bundle, metadata),) = shown
+    assert "<script>" not in bundle["text/html"] and "<i>" not in bundle["text/html"]
+    assert metadata["report"]["rows"] == [["<script>alert(1)</script>", "1"]]
+    output = nbformat.v4.new_output("display_data", data=bundle, metadata=metadata)
+    nbformat.validate(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+    )
+
+
+def test_a_stand_in_is_named_in_every_caption(few, shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.data, "load", lambda *a, **k: few._replace(real=False))
+    run = started(tmp_path / "run")
+    run.figure("a", figures.bars([1], ["a"], "y"), "A.", "B.")
+    run.table("b", (["a"], [["1"]]), "A.")
+    captions = {meta["report"]["caption"] for _, meta in shown if "caption" in meta["report"]}
+    assert captions == {f"A. (Stand-in images, not {few.title}.)"}
+
+
+def test_the_source_shown_is_the_code_that_runs(few, shown, tmp_path):
+    started(tmp_path / "run").source(vae.train_step)
+    ((bundle, meta),) = shown
+    assert meta["report"]["title"] == "helpers/vae.py: train_step"
+    assert bundle["text/plain"] in Path(vae.__file__).read_text(encoding="utf-8")
+
+
+@pytest.mark.fault(130)
+def test_another_repository_lends_no_revision(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+    if (paths.ROOT / ".git").exists():
+        head = subprocess.run(
+            ["git", "-C", str(paths.ROOT), "rev-parse", "--short=10", "HEAD"],
+            capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        assert runs.revision()["revision"] == head.stdout.strip()
+    monkeypatch.delenv("GIT_DIR")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "project").mkdir()
+    monkeypatch.setattr(runs.paths, "ROOT", tmp_path / "project")
+    assert runs.revision() is None
+
+
+@pytest.mark.fault(90)
+def test_a_history_holds_numbers_only_so_no_spreadsheet_runs_a_cell(few, shown, tmp_path):
+    run = trained(tmp_path / "run")
+    header, *rows = (run.folder / "history.csv").read_text().splitlines()
+    assert header.split(",") == list(vae.Record._fields)
+    assert all(float(cell) == float(cell) for row in rows for cell in row.split(","))
