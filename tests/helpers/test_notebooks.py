@@ -41,7 +41,7 @@ def test_it_is_committed_without_outputs(path):
 @pytest.mark.fault(81)
 @each_notebook
 def test_sentences_with_numbers_are_computed_elsewhere(path):
-    """What is said and depends on the run comes from helpers.scores.verdict, where it is tested."""
+    """What is said and depends on the run comes from helpers.scores.verdict, which has tests."""
     for cell in cells(path):
         for call in ast.walk(ast.parse(cell.source)):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in (
