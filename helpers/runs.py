@@ -178,14 +178,11 @@ class Run:
         """Display (columns, rows) of formatted strings; the first column names the row."""
         columns, rows = content
         caption += self._stand_in()
-        frame = pd.DataFrame(rows, columns=columns)
-        text = frame.to_html(index=False, escape=True, border=0, justify="left")
-        heading = f'<caption id="{self._new(label)}">Table. {html.escape(caption)}</caption>'
-        report = {"kind": "table", "label": label, "caption": caption}
+        report = {"kind": "table", "label": self._new(label), "caption": caption}
         report |= {"columns": list(columns), "rows": [list(row) for row in rows]}
-        markup = text.replace("<thead>", heading + "\n  <thead>", 1)
+        frame = pd.DataFrame(rows, columns=columns)
         plain = f"Table. {caption}\n{frame.to_string(index=False)}"
-        _display({"text/html": markup, "text/plain": plain}, report)
+        _display({"text/html": _table(label, caption, columns, rows), "text/plain": plain}, report)
 
     def say(self, markdown):
         """Display a paragraph whose numbers come from the run; nothing if it is empty."""
@@ -331,6 +328,25 @@ def _errors_in_one_line():
         shell._showtraceback(kind, error, lines)
 
     shell.set_custom_exc((ValueError, OSError), show)
+
+
+def _table(label, caption, columns, rows):
+    """HTML as JupyterLab shows it: columns with words to the left, numbers to the right."""
+    words = [any(re.search("[^\\W\\d]{2}", row[i]) for row in rows) for i in range(len(columns))]
+    sides = ["left" if left else "right" for left in words]
+
+    def line(tag, cells):
+        pairs = zip(sides, cells, strict=True)
+        marked = (f'<{tag} style="text-align: {s}">{html.escape(c)}</{tag}>' for s, c in pairs)
+        return f"<tr>{''.join(marked)}</tr>"
+
+    body = "\n".join(line("td", row) for row in rows)
+    head = (
+        f'<caption id="{label}" style="text-align: left">Table. {html.escape(caption)}</caption>'
+    )
+    return (
+        f"<table>\n{head}\n<thead>{line('th', columns)}</thead>\n<tbody>\n{body}\n</tbody></table>"
+    )
 
 
 def _markdown(text):
