@@ -8,19 +8,20 @@ import ast
 import json
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import nbformat
 import yaml
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from helpers import params
 
+Text = Annotated[str, Field(pattern="")]  # any pattern refuses lone surrogates, bytes of no text
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 KINDS = {  # annotation: (its type, what a message says)
     "int": (TypeAdapter(int, config=STRICT), "int, such as 3"),
     "float": (TypeAdapter(float, config=STRICT), "float, finite, such as 1e-3"),
-    "str": (TypeAdapter(str, config=STRICT), "str, in UTF-8 (in YAML: in quotes)"),
+    "str": (TypeAdapter(Text, config=STRICT), "str, in UTF-8 (in YAML: in quotes)"),
     "bool": (TypeAdapter(bool, config=STRICT), "True or False"),
     "list[int]": (TypeAdapter(list[int], config=STRICT), "list[int], such as [16, 22, 34]"),
 }
