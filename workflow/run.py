@@ -6,11 +6,13 @@ papermill does the work. This adds what it leaves open: wrong parameters are ref
 kernel starts, the result appears at its path only when it is whole, a failure is one line and
 leaves out.failed.ipynb, and the terminal shows how far the training is.
 
-Exit status: 0 done, 1 failed, 2 refused, 130 interrupted by Ctrl-C, 143 ended by SIGTERM.
+Exit status: 0 done, 1 failed, 2 refused, 130 interrupted by Ctrl-C, 143 ended by SIGTERM, 141 when
+nobody reads its output any more.
 """
 
 import argparse
 import contextlib
+import glob
 import logging
 import os
 import signal
@@ -18,18 +20,27 @@ import sys
 import tempfile
 from pathlib import Path
 
+if __name__ == "__main__":  # the imports below take seconds, in which there is nothing to lose
+    early = b"interrupted before anything was begun\n"
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, early), os._exit(130)))
+    while os.open(os.devnull, os.O_RDWR) < 3:  # a closed stdout would be the number of a new file
+        pass
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
-from helpers.paths import ROOT
-from workflow import parameters as arguments
+from helpers.paths import ROOT, from_here
+from workflow import parameters
 from workflow.progress import Progress, plain
 
+# A thread that spins while it waits takes the core from one that works: on a busy machine training
+# took six times as long.
+PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,20 +78,31 @@ class ThisInterpreter(AsyncKernelManager):
 
 def main(argv=None):
     options = parse(argv)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks left behind by an interrupt
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+    for name in ("asyncio", "papermill", "traitlets"):  # as of tasks left behind by an interrupt
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    values = {}
     try:
-        values = arguments.given(options.notebook, options.file, options.parameter)
-        with claimed(options.output):
-            run(options.notebook, options.output, values, options.timeout, options.prepare_only)
+        check_paths(options.notebook, options.output)
+        if options.timeout is not None and options.timeout < 1:
+            raise ValueError(f"--timeout must be at least 1 second, got {options.timeout}")
+        values = parameters.given(options.notebook, options.file, options.parameter)
+        for name in values.keys() & {"data_dir", "out_dir"}:
+            values[name] = from_here(values[name])
+        run(options.notebook, options.output, values, options.timeout, options.prepare_only)
     except Stopped as stopped:
         how = "interrupted" if stopped.args[0] == signal.SIGINT else "ended by a signal"
-        _complain(f"{options.notebook}: {how}; to go on, run the same command again")
+        again = "run the same command again"
+        if values.get("resume") is False:  # which would begin anew
+            typed = any(name == "resume" for name, _ in options.parameter)
+            again += ", without -p resume False" if typed else ", with -p resume True"
+        _complain(f"{options.notebook}: {how}; to go on, {again}")
         return 128 + stopped.args[0]
     except Failed as error:
         _complain(error)
         return 1
+    except BrokenPipeError:  # as after | head -1; what Python still holds back goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else error)
         return 1
@@ -91,9 +113,8 @@ def main(argv=None):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.run", description=__doc__.split("\n")[0]
-    )
+    about = "Runs a notebook with other parameters, strictly."  # python -OO has no __doc__
+    parser = argparse.ArgumentParser(prog="python -m workflow.run", description=about)
     parser.add_argument("notebook", help="the notebook to run; it is not changed")
     parser.add_argument("output", help="where the executed copy goes")
     parser.add_argument(
@@ -111,15 +132,26 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
+def check_paths(notebook, output):
+    """Raise ValueError unless the output is the name of a notebook that may be written."""
+    if "://" in output or Path(output).suffix != ".ipynb":
+        raise ValueError(f"{output}: not the name of a notebook here, it must end in .ipynb")
+    for path in (Path(output), _failed(Path(output))):
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: is there and is no notebook")
+        if path.exists() and path.samefile(notebook):
+            raise ValueError(f"{path}: the notebook itself; give its executed copy another name")
+
+
 def run(notebook, output, values, timeout=None, prepare_only=False):
     """Execute a copy of `notebook` with {name: value} `values`; it appears at `output` when whole.
 
     timeout: seconds for one cell, None for no limit. Raises Failed; `output` is then as it was.
     """
     output = Path(output)
-    running = output.with_name(f"{output.stem}.running.ipynb")
-    failed = output.with_name(f"{output.stem}.failed.ipynb")
-    number_of_cells = len(arguments.read_notebook(notebook).cells) + bool(values)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    running, failed = _running(output), _failed(output)
+    number_of_cells = len(parameters.read_notebook(notebook).cells) + bool(values)
     live = sys.stdout.isatty() and "-j" not in os.environ.get("MAKEFLAGS", "")
     progress = Progress(Path(notebook).stem, number_of_cells, sys.stdout, live)
     try:
@@ -132,7 +164,7 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
             file.flush()
             os.fsync(file.fileno())
         os.replace(running, output)
-    except Stopped:
+    except (Stopped, BrokenPipeError):
         progress.clear()
         running.unlink(missing_ok=True)
         raise
@@ -196,48 +228,45 @@ def _execute(notebook, running, values, timeout, prepare_only, progress):
             raise
 
 
-@contextlib.contextmanager
-def claimed(output):
-    """Hold the lock of an output notebook; ValueError if somebody else does."""
-    output = Path(output)
-    if output.suffix != ".ipynb" or output.is_dir():
-        raise ValueError(f"{output}: not the name of a notebook, it must end in .ipynb")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    path = output.with_name(f".{output.name}.lock")
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        owner = path.read_text(encoding="ascii").strip() or "unknown"
-        raise ValueError(f"{output}: in use by another run (process {owner})") from None
-    try:
-        try:
-            path.write_text(f"{os.getpid()}\n", encoding="ascii")
-        except OSError as error:  # which does not name the file when the disk is full
-            raise OSError(f"{path}: cannot be written ({error.strerror})") from None
-        yield
-    finally:
-        lock.release()
+def _failed(output):
+    return output.with_name(f"{output.stem}.failed.ipynb")
+
+
+def _running(output):
+    """This process's name for the unfinished copy; those of processes now gone are removed."""
+    for path in output.parent.glob(f"{glob.escape(output.stem)}.running.*.ipynb"):
+        with contextlib.suppress(ValueError, PermissionError):  # somebody else's
+            try:
+                os.kill(int(path.suffixes[-2][1:]), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+    return output.with_name(f"{output.stem}.running.{os.getpid()}.ipynb")
 
 
 @contextlib.contextmanager
 def private_jupyter():
-    """Jupyter's folders in a temporary place for a while.
+    """The environment of a kernel for a while, with Jupyter's folders in a temporary place.
 
     A reader's own IPython start-up files then change nothing, and no home folder is needed.
     """
-    names = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
-    before = {name: os.environ.get(name) for name in names}
-    with tempfile.TemporaryDirectory(prefix="notebook-run-") as folder:
-        os.environ.update(dict.fromkeys(names, folder))
+    before = dict(os.environ)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="notebook-run-", ignore_cleanup_errors=True)
+        Path(folder.name, "room").write_bytes(bytes(2**14))  # or a kernel would die unexplained
+    except OSError as error:
+        where = tempfile.tempdir or before.get("TMPDIR", "")
+        raise OSError(f"TMPDIR {where}: cannot be written ({error.strerror})") from None
+    os.environ.update(IPYTHONDIR=folder.name, JUPYTER_RUNTIME_DIR=folder.name)
+    if not PATIENT.keys() & before.keys():
+        os.environ.update(PATIENT)
+    if "DATA_DIR" in before:
+        os.environ["DATA_DIR"] = from_here(before["DATA_DIR"])
+    with folder:
         try:
-            yield Path(folder)
+            yield Path(folder.name)
         finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _literal(path):
@@ -278,10 +307,12 @@ def _stop(number, frame):
 
 
 def _complain(text):
-    print(plain(str(text).replace("\n", " ")), file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads that either
+        print(plain(str(text).replace("\n", " ")), file=sys.stderr)
 
 
 if __name__ == "__main__":
     for number in SIGNALS:
-        signal.signal(number, _stop)
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants
+            signal.signal(number, _stop)
     sys.exit(main())

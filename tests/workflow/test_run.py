@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import nbformat
@@ -43,6 +44,8 @@ def toy(tmp_path):
         nbformat.write(notebook, path)
         return path
 
+    write.path = tmp_path / "toy.ipynb"
+    write()
     return write
 
 
@@ -176,7 +179,7 @@ def test_wrong_words_are_refused(toy, capsys, words, message):
         ("epochs: 1.5\n", "F: epochs must be int, such as 3, got 1.5"),
         ("epochs: '64'\n", "F: epochs must be int, such as 3, got '64'"),
         ("epochs: true\n", "F: epochs must be int"),
-        ("name: 12\n", "F: name must be str (in YAML: in quotes), got 12"),
+        ("name: 12\n", "F: name must be str, in UTF-8 (in YAML: in quotes), got 12"),
         ("learning_rate: .inf\n", "F: learning_rate must be float"),
         ("epoch: 1\n", "F: epoch: no parameter of NB; did you mean epochs?"),
         ('"x=1\\ny": 1\n', "F: x=1"),
@@ -282,30 +285,40 @@ def test_ranges_are_checked_before_a_kernel_starts(toy):
 def test_any_text_reaches_the_notebook_unchanged(text):
     from papermill.translators import PythonTranslator
 
-    assert arguments._from_text("name", text, "str") == text
+    assert arguments._typed("name", text, "str", word=True) == text
     assert eval(PythonTranslator.translate(text)) == text
 
 
-@pytest.mark.fault(50, 51, 59)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_run_and_kernel_and_says_how_to_go_on(toy, tmp_path, number, status):
-    notebook, output = (
-        toy("import os; print('epoch  1/2  pid', os.getpid(), flush=True)", "while True: pass"),
-        tmp_path / "out.ipynb",
+@pytest.mark.fault(50, 51, 59, 106)
+@pytest.mark.parametrize(
+    ("number", "words", "status", "how"),
+    [
+        (signal.SIGINT, (), 130, "run the same command again"),
+        (signal.SIGTERM, ("-p", "resume", "False"), 143, "again, without -p resume False"),
+        (signal.SIGTERM, ("-f", "FILE"), 143, "again, with -p resume True"),
+    ],
+)
+def test_a_signal_ends_run_and_kernel_and_says_how_to_go_on(
+    toy, tmp_path, number, words, status, how
+):
+    notebook = toy(
+        "import os; print('epoch  1/2  pid', os.getpid(), flush=True)", "while True: pass"
     )
+    file, output = tmp_path / "profile.yaml", tmp_path / "out.ipynb"
+    file.write_text("resume: false")
+    words = [file if word == "FILE" else word for word in words]
     with subprocess.Popen(
-        command(notebook, output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command(notebook, output, *words),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         kernel = int(process.stdout.readline().split("pid")[1].split()[0])
-        second = call(notebook, output)
+        assert (tmp_path / f"out.running.{process.pid}.ipynb").exists()
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    assert errors.count("\n") == 1 and errors.endswith("to go on, run the same command again\n")
-    assert names(tmp_path) == ["toy.ipynb"]
+    assert errors.count("\n") == 1 and errors.endswith(f"{how}\n")
+    assert names(tmp_path) == ["profile.yaml", "toy.ipynb"]
     assert gone(kernel)
-    assert second.returncode == 2
-    assert second.stderr == f"{output}: in use by another run (process {process.pid})\n"
 
 
 def gone(process):
@@ -350,9 +363,7 @@ def test_a_full_disk_costs_nothing(toy, tmp_path):
 
 
 @pytest.mark.fault(52)
-@pytest.mark.parametrize("fails", ["the result", "the lock"])
-def test_a_disk_full_first_or_last_is_named(toy, tmp_path, monkeypatch, capsys, fails):
-    """What is written when all is done, and what is written before anything."""
+def test_a_disk_full_last_is_named(toy, tmp_path, monkeypatch, capsys):
     notebook, output = toy(), tmp_path / "out.ipynb"
     output.write_text("the good one")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -364,16 +375,131 @@ def test_a_disk_full_first_or_last_is_named(toy, tmp_path, monkeypatch, capsys, 
 
     monkeypatch.setattr(run, "_execute", execute)
     try:
-        if fails == "the lock":
-            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         status = run.main([str(notebook), str(output)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    name = ".out.ipynb.lock: cannot" if fails == "the lock" else "out.running.ipynb: File too"
-    said = capsys.readouterr().err
+    said, name = capsys.readouterr().err, f"out.running.{os.getpid()}.ipynb: File too"
     assert status == 1 and said.startswith(f"{tmp_path}/{name}") and said.count("\n") == 1
     assert output.read_text() == "the good one"
     assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
+
+
+@pytest.mark.fault(110)
+def test_a_temporary_folder_that_cannot_be_written_is_named(toy, tmp_path, monkeypatch, capsys):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for folder, why in ((tmp_path / "no", "No such file"), (tmp_path, "File too large")):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        try:
+            if folder == tmp_path:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+            assert run.main([str(toy.path), str(tmp_path / "out.ipynb")]) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        line = capsys.readouterr().err
+        assert line.startswith(f"TMPDIR {folder}: cannot be written ({why}")
+        assert line.count("\n") == 1
+
+
+@pytest.mark.fault(105, 108, 109)
+@pytest.mark.parametrize(
+    ("output", "words", "message"),
+    [
+        ("toy.ipynb", "", "OUT: the notebook itself; give its executed copy another name"),
+        ("link.ipynb", "", "OUT: the notebook itself"),
+        ("s3://bucket/out.ipynb", "", "OUT: not the name of a notebook here"),
+        ("out.txt", "", "OUT: not the name of a notebook here"),
+        ("folder.ipynb", "", "OUT: is there and is no notebook"),
+        ("out.ipynb", "--timeout 0", "--timeout must be at least 1 second, got 0"),
+        ("out.ipynb", "--timeout -5", "--timeout must be at least 1 second, got -5"),
+        ("out.ipynb", "-f pipe.ipynb", "pipe.ipynb: must be a file of parameters, is no regular"),
+        ("out.ipynb", "-f folder.ipynb", "folder.ipynb: must be a file of parameters"),
+    ],
+)
+def test_what_would_overwrite_leave_or_hang_is_refused(
+    toy, tmp_path, monkeypatch, capsys, output, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    os.symlink(toy.path, "link.ipynb")
+    os.mkfifo("pipe.ipynb")
+    os.mkdir("folder.ipynb")
+    before, listed = toy.path.read_bytes(), names(tmp_path)
+    assert run.main(["toy.ipynb", output, *words.split()]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(message.replace("OUT", output)) and line.count("\n") == 1
+    assert run.main(["pipe.ipynb", "out.ipynb"]) == 2
+    assert "pipe.ipynb: must be a notebook, is no regular file" in capsys.readouterr().err
+    assert toy.path.read_bytes() == before and names(tmp_path) == listed
+
+
+@pytest.mark.fault(107, 112)
+def test_nohup_optimization_and_a_patient_kernel(toy, tmp_path):
+    """An ignored SIGHUP stays ignored; python -OO has no docstrings; threads do not spin."""
+    notebook = toy(
+        "import os, signal\nos.kill(os.getppid(), signal.SIGHUP)",
+        "print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))",
+        "print(os.environ['DATA_DIR'])",
+    )
+    env = dict(os.environ, PYTHONOPTIMIZE="2", DATA_DIR="mine")
+    del env["GOMP_SPINCOUNT"]
+    done = call(
+        notebook, tmp_path / "out.ipynb", env=env, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stream(tmp_path / "out.ipynb").split("\n")[:2] == ["0 passive", f"{tmp_path}/mine"]
+
+
+@pytest.mark.fault(111)
+def test_a_reader_that_leaves_or_was_never_there(toy, tmp_path):
+    notebook = toy(
+        "import time\nfor k in range(100):\n"
+        "    print(f'epoch  {k}/100  loss 1', flush=True); time.sleep(0.1)"
+    )
+    words = " ".join(command(notebook, tmp_path / "out.ipynb"))
+    left = ["bash", "-c", f"{words} | head -1; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(left, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert done.stdout.count("\n") == 1 and names(tmp_path) == ["toy.ipynb"]
+    toy("print('epoch  1/2  loss 1')")
+    done = subprocess.run(["bash", "-c", f"{words} >&-"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stream(tmp_path / "out.ipynb") == "epoch  1/2  loss 1\n"
+
+
+@pytest.mark.fault(112)
+def test_an_early_interrupt_is_one_line(tmp_path):
+    with subprocess.Popen(command("a.ipynb", "b.ipynb"), stderr=subprocess.PIPE) as process:
+        status = f"/proc/{process.pid}/status"
+        while not int(open(status).read().split("SigCgt:")[1].split()[0], 16) & 2:
+            time.sleep(0.001)
+        time.sleep(0.1)  # past the start of Python itself, amid the imports
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == b"interrupted before anything was begun\n"
+
+
+def test_what_a_killed_run_left_is_removed_and_that_of_a_living_one_stays(toy, tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for process in (gone.pid, os.getppid(), "x"):
+        (tmp_path / f"out.running.{process}.ipynb").write_text("{")
+    assert run.main([str(toy.path), str(tmp_path / "out.ipynb"), "--prepare-only"]) == 0
+    living = [f"out.running.{process}.ipynb" for process in (os.getppid(), "x")]
+    assert names(tmp_path) == sorted(["out.ipynb", "toy.ipynb", *living])
+
+
+def test_folders_count_from_where_the_user_stands(toy, tmp_path, monkeypatch):
+    notebook = toy(parameters='out_dir: str = ""\ndata_dir: str = ""')
+    output, words = tmp_path / "out.ipynb", ["--prepare-only", "-p", "out_dir", "a", "-p"]
+    monkeypatch.chdir(tmp_path)
+    assert run.main([str(notebook), str(output), *words, "data_dir", "~/b"]) == 0
+    injected = nbformat.read(output, as_version=4).cells[2].source
+    assert f'out_dir = "{tmp_path}/a"' in injected and 'data_dir = "~/b"' in injected
+    monkeypatch.chdir(run.ROOT / "tests")
+    assert run.main([str(notebook), str(output), *words, "data_dir", "../data"]) == 0
+    injected = nbformat.read(output, as_version=4).cells[2].source
+    assert 'out_dir = "tests/a"' in injected and 'data_dir = "data"' in injected
 
 
 def test_a_line_without_an_end_costs_no_time():
