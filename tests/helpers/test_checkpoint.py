@@ -369,7 +369,7 @@ def hold(folder):
     return child
 
 
-@pytest.mark.fault(59, 63, 47)
+@pytest.mark.fault(59, 63, 47, 132)
 def test_a_run_in_use_is_refused_and_freed_by_death(tmp_path, monkeypatch):
     saved(tmp_path)
     holder = hold(tmp_path)
@@ -377,8 +377,11 @@ def test_a_run_in_use_is_refused_and_freed_by_death(tmp_path, monkeypatch):
     (tmp_path / "notes.part").write_text("somebody's own")
     before = parts_of(tmp_path)
     monkeypatch.setattr(checkpoint, "PATIENCE", 0.2)
-    with pytest.raises(OSError, match=rf"^{tmp_path}: in use by process {holder} on \S+; if "):
-        checkpoint.open_run(tmp_path)
+    other_name = tmp_path.with_name("link")
+    other_name.symlink_to(tmp_path)
+    for name in (tmp_path, other_name):
+        with pytest.raises(OSError, match=rf"^{name}: in use by process {holder} on \S+; if "):
+            checkpoint.open_run(name)
     assert parts_of(tmp_path) == before  # of a living run nothing is touched, no part either
     os.kill(holder, signal.SIGKILL)
     monkeypatch.setattr(checkpoint, "PATIENCE", 10)  # it dies, but takes its time over it

@@ -1,4 +1,4 @@
-"""docs/robustness.md and the tests agree: every fault in it is provoked by a test, and no other."""
+"""docs/robustness.md and the tests agree: every fault in it has a test, and no other has one."""
 
 import ast
 import re
