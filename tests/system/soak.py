@@ -19,6 +19,7 @@ was said, else 1.
 import argparse
 import collections
 import hashlib
+import json
 import os
 import random
 import re
@@ -89,12 +90,17 @@ class World:
 
     def results(self, name):
         """{file: SHA-256} of what a run leaves, without what tells its times and its process."""
-        told = {"manifest.json", "state.previous.pt", ".lock"}
+        told = {"manifest.json", "sessions.json", "state.previous.pt", ".lock"}
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.run_folder(name).iterdir())
             if path.name not in told
         }
+
+    def trained(self, name):
+        """The sessions of training that the manifest lists, with their times."""
+        path = self.run_folder(name) / "manifest.json"
+        return json.loads(path.read_text(encoding="utf-8"))["trained"]
 
     def epochs(self, name):
         """Epochs in the checkpoint, which must be whole; 0 without one."""
@@ -184,11 +190,11 @@ class Soak:
         for name in OWN:
             for turn in ("first", "again, complete already"):
                 began = time.monotonic()
-                _, out, _ = self.expect(f"{name} undisturbed", world.start(name), {0})
+                self.expect(f"{name} undisturbed", world.start(name), {0})
+                made = world.results(name), world.trained(name)
                 if turn == "first":
-                    self.seconds[name] = time.monotonic() - began
-                    results = world.results(name)
-                elif re.search(r"epoch +\d+/", out) or world.results(name) != results:
+                    self.seconds[name], first = time.monotonic() - began, made
+                elif made != first:
                     self.fault(f"{name}: complete, and yet a second run trained or changed it")
                 self.say(f"undisturbed {name}, {turn}: {time.monotonic() - began:.0f} s")
         return world
@@ -257,7 +263,7 @@ class Soak:
             (folder / f".{rest}.{dead.pid}.part").write_bytes(b"half")
         (folder / ".lock").write_text(self.rng.choice([f"process {dead.pid} on here\n", "x", ""]))
         (world.build / f".{name}.ipynb.lock").write_text(f"{dead.pid}\n")
-        (world.build / f"{name}.running.ipynb").write_text("{")
+        (world.build / f"{name}.running.{dead.pid}.ipynb").write_text("{")
         status = self.at_a_moment(world, name, "kill -9 both")
         if self.rng.random() < 0.5:
             status = self.expect("with rests of the dead", world.start(name), {0})[0]

@@ -38,7 +38,7 @@ def bytes_of(folder):
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.iterdir())
-        if path.name[0] != "." and path.name != "manifest.json"
+        if path.name[0] != "." and path.name not in ("manifest.json", "sessions.json")
     }
 
 
