@@ -8,50 +8,52 @@ import hashlib
 import io
 import os
 import pickle
-import zipfile
+import platform
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
-from helpers.files import write_atomically
+from helpers.files import beside, write_atomically
 from helpers.params import FREE_ON_RESUME
+from helpers.paths import ROOT
 
 FORMAT = 1
-KEYS = {"format", "config", "made_from", "history", "parts"}
-LARGEST = 2**31  # bytes
-PATIENCE = 10  # seconds
+LARGEST = 2**31  # bytes, of a file that is written as of one that is read
+PATIENCE = 5  # seconds; a kernel outlives a killed runner by about one
+LOCK = ".lock"  # says who has the run; afterwards, that the folder is a run's
+# no run's: the project's own folders
+PROJECT = {"data", "docs", "figures", "helpers", "notebooks", "profiles", "report", "sweeps"}
+PROJECT |= {"tests", "workflow", ".git", ".github"}
+EARLIER = {".ipynb", ".yaml", ".log"}  # what may be there before a run: its notebook, its words
 _END = 22  # bytes of a zip's end record when its comment is empty; the last two are its length
 
 
 def open_run(folder):
     """Make the run's folder if need be and hold its lock until this process ends.
 
-    Returns the folder as a Path. Raises OSError if it cannot be written or another process has it.
-    A kernel outlives a killed runner by about a second; it is given PATIENCE seconds.
+    Returns the folder as a Path. Raises ValueError, with nothing written, if it belongs to
+    something else; OSError if it cannot be written or another process has it.
     """
     folder = Path(folder)
     try:
+        _check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", is_singleton=True)  # one process may open it again
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            process, parent = _holder(folder)
-            if not parent or _lives(parent):
-                raise
-            print(f"waiting for process {process} to end, which process {parent} has left behind")
-            lock.acquire(timeout=PATIENCE)
+        lock = FileLock(folder / LOCK, is_singleton=True)  # one process may open it again
+        lock.acquire(timeout=PATIENCE)
         _locks[folder] = lock
-        (folder / ".pid").write_text(f"{os.getpid()} {os.getppid()}\n", encoding="ascii")
+        who = f"process {os.getpid()} on {platform.node()}\n"
+        (folder / LOCK).write_text(who, encoding="utf-8")
     except Timeout:
-        process = _holder(folder)[0]
-        holder = f"process {process}" if process else "another process"
-        raise OSError(f"{folder}: in use by {holder}; wait, or set another out_dir") from None
+        who = (folder / LOCK).read_text(encoding="utf-8", errors="replace").strip()
+        raise OSError(
+            f"{folder}: in use by {who or 'another process'}; if that is a notebook left open in "
+            "JupyterLab, shut down its kernel; else wait, or set another out_dir"
+        ) from None
     except OSError as error:
         raise OSError(f"{folder}: cannot be written ({error.strerror}); set out_dir") from None
-    for leftover in folder.glob("*.part"):  # the lock says that nobody is writing it
+    for leftover in folder.glob(".*.[0-9]*.part"):  # the lock says that nobody is writing it
         leftover.unlink()
     return folder
 
@@ -59,31 +61,26 @@ def open_run(folder):
 _locks = {}  # a lock is freed when its object is collected: keep it as long as the process
 
 
-def _holder(folder):
-    """The process that has the run and the one that started it, as far as they are known."""
-    try:
-        process, parent = map(int, (folder / ".pid").read_text(encoding="ascii").split())
-        return process, parent
-    except (OSError, ValueError):
-        return None, None
-
-
-def _lives(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # somebody else's
-    return True
+def _check_folder(folder):
+    """Raise ValueError unless the folder is new, empty or a run's, and not the project's own."""
+    place = folder.resolve()
+    if place == ROOT or place.is_relative_to(ROOT) and place.relative_to(ROOT).parts[0] in PROJECT:
+        raise ValueError(f"{folder}: belongs to the project, not to a run; set another out_dir")
+    if not folder.exists() or any((folder / name).exists() for name in (LOCK, "state.pt")):
+        return
+    for path in folder.iterdir():
+        if not path.name.startswith(".") and path.suffix not in EARLIER:
+            raise ValueError(f"{folder}: no run, and holds {path.name}; set another out_dir")
 
 
 def save(folder, config, made_from, history, parts):
     """Write state.pt; the one before it stays as state.previous.pt.
 
     made_from: {what: SHA-256} of the data and the code.  history: a list of NamedTuples.
-    parts: {name: network or optimizer}.
+    parts: {name: network or optimizer}. Raises ValueError, and keeps the old file, if a number is
+    not finite or the file would be too large to be read again.
     """
+    path = Path(folder) / "state.pt"
     state = {
         "format": FORMAT,
         "config": _plain(asdict(config)),
@@ -91,57 +88,64 @@ def save(folder, config, made_from, history, parts):
         "history": [record._asdict() for record in history],
         "parts": {name: part.state_dict() for name, part in parts.items()},
     }
+    for name, part in state["parts"].items():
+        for key, value in _tensors(part, name):
+            if value.is_floating_point() and not value.isfinite().all():
+                raise ValueError(f"{path}: not saved, {key} holds a number that is not finite")
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path = Path(folder) / "state.pt"
+    content = _sealed(buffer.getvalue())
+    if len(content) > LARGEST:
+        raise ValueError(f"{path}: not saved, {len(content):,} bytes; at most {LARGEST:,} fit")
     if path.exists():
-        _keep(path, path.with_name("state.previous.pt"))
-    write_atomically(path, _sealed(buffer.getvalue()))
-
-
-def _keep(path, previous):
-    """Let the file have a second name, so that it is there at every moment."""
-    part = previous.with_name(previous.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(path, part)
-    except OSError:  # a file system without hard links
-        write_atomically(previous, path.read_bytes())
-    else:
-        os.replace(part, previous)
+        previous = path.with_name("state.previous.pt")
+        part = beside(previous)
+        try:  # a second name, so that the file is there at every moment
+            os.link(path, part)
+            os.replace(part, previous)
+        except OSError:  # a file system without hard links
+            write_atomically(previous, path.read_bytes())
         part.unlink(missing_ok=True)  # there if both are one file: a save failed before this one
+    write_atomically(path, content)
 
 
 def resume(folder, config, made_from, record_type, parts):
     """Put the state of folder/state.pt into the parts and return its history.
 
-    Returns [] if there is no checkpoint. Raises ValueError if it is damaged, made from other
-    data, by other code, or with a config that differs in more than what may differ; the parts
-    are then as they were.
+    Returns [] if there is none. Raises what `matching` does; the parts are then as they were.
+    """
+    if (state := matching(folder, config, made_from)) is None:
+        return []
+    for name, part in parts.items():
+        part.load_state_dict(_for_this_device(state["parts"][name], part))
+    return [record_type(**record) for record in state["history"]]
+
+
+def matching(folder, config, made_from):
+    """What folder/state.pt holds, or None without one: to be asked before anything is written.
+
+    Raises ValueError if it is damaged, was made from other data, by other code or with a config
+    that differs in more than what may differ, or has more epochs than asked for.
     """
     path = Path(folder) / "state.pt"
     if not path.exists():
         if path.with_name("state.previous.pt").exists():
             raise ValueError(f"{path}: missing{_advice(path)}")
-        return []
+        return None
     state = read(path)
-    _compare_configs(path, state["config"], _plain(asdict(config)))
-    for name, digest in made_from.items():
-        before = str(state["made_from"].get(name))
-        if before != digest:
+    saved, wanted = _plain(state["config"], state["made_from"]), _plain(asdict(config), made_from)
+    for name in wanted | saved:
+        if name not in FREE_ON_RESUME and saved.get(name) != wanted.get(name):
             raise ValueError(
-                f"{path}: made with other {name} (SHA-256 {before[:12]}, now {digest[:12]}); "
-                "set resume = False to start again, or another out_dir"
+                f"{path}: made with {name} = {saved.get(name)!r}, now {wanted.get(name)!r}; "
+                "set resume = False to start again, or another out_dir to keep both"
             )
     if len(state["history"]) > config.epochs:
         raise ValueError(
             f"{path}: has {len(state['history'])} epochs, more than epochs = {config.epochs}; "
             "nothing is cut off: ask for at least as many, or set another out_dir"
         )
-    _check_parts(path, state["parts"], parts)
-    for name, part in parts.items():
-        part.load_state_dict(_for_this_device(state["parts"][name], part))
-    return [record_type(**record) for record in state["history"]]
+    return state
 
 
 def read(path):
@@ -152,19 +156,13 @@ def read(path):
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes, no checkpoint of this project")
     payload = _unsealed(path, path.read_bytes())
-    _check_packing(path, payload)
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # whose text advises to unpickle it all
-        raise ValueError(
-            f"{path}: holds more than numbers and text, so it is not opened"
-        ) from None
-    if not isinstance(state, dict) or "format" not in state:
-        raise ValueError(f"{path}: no checkpoint of this project")
-    if state["format"] != FORMAT:
-        raise ValueError(f"{path}: format {state['format']!r}, this version reads {FORMAT}")
-    if missing := sorted(KEYS - state.keys()):
-        raise ValueError(f"{path}: holds no {missing[0]!r}")
+        raise ValueError(f"{path}: holds more than numbers and text: not opened") from None
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format {found!r}, this version reads {FORMAT}")
     return state
 
 
@@ -181,74 +179,11 @@ def _unsealed(path, data):
     return payload + b"\0\0"
 
 
-def _check_packing(path, payload):
-    """torch packs nothing: what would unpack to more than the file holds is not unpacked."""
-    try:
-        entries = zipfile.ZipFile(io.BytesIO(payload)).infolist()
-    except zipfile.BadZipFile:
-        raise ValueError(f"{path}: no checkpoint of this project") from None
-    size = sum(entry.file_size for entry in entries)
-    if size > len(payload) or any(entry.compress_type for entry in entries):
-        raise ValueError(
-            f"{path}: {len(payload):,} bytes that unpack to {size:,}, "
-            "no checkpoint of this project"
-        )
-
-
 def _advice(path):
     previous = path.with_name("state.previous.pt")
     if path.name == "state.pt" and previous.exists():
-        return (
-            f"; the one before it is {previous.name}: rename it to {path.name} to go on from there"
-        )
+        return f"; the one before it is {previous.name}: rename it to {path.name} to go on"
     return "; set resume = False to start again"
-
-
-def _compare_configs(path, saved, wanted):
-    for name in wanted | saved:
-        if name not in FREE_ON_RESUME and saved.get(name) != wanted.get(name):
-            raise ValueError(
-                f"{path}: made with {name} = {saved.get(name)!r}, now {wanted.get(name)!r}; "
-                "set resume = False to start again, or another out_dir to keep both"
-            )
-
-
-def _check_parts(path, saved, parts):
-    """Every part must be there, with the tensors it has now, and every number finite."""
-    for name, part in parts.items():
-        if name not in saved:
-            raise ValueError(f"{path}: holds no {name!r}")
-        network = isinstance(part, torch.nn.Module)
-        have = _shapes(saved[name] if network else saved[name].get("state", {}))
-        need = _shapes(part.state_dict()) if network else _adam_shapes(part)
-        for key in sorted(have.keys() | need.keys()):
-            if have.get(key) != need.get(key):
-                raise ValueError(
-                    f"{path}: {name}.{key} has shape {have.get(key)}, needed {need.get(key)}"
-                )
-        for key, value in _tensors(saved[name]):
-            if value.is_floating_point() and not value.isfinite().all():
-                raise ValueError(f"{path}: {name}.{key} holds a number that is not finite")
-
-
-def _shapes(tree):
-    return {key: tuple(value.shape) for key, value in _tensors(tree)}
-
-
-def _adam_shapes(optimizer):
-    """The tensors that Adam keeps once it has made a step."""
-    groups = optimizer.state_dict()["param_groups"]
-    numbers = [number for group in groups for number in group["params"]]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    return {
-        f"{number}.{key}": shape
-        for number, weight in zip(numbers, weights, strict=True)
-        for key, shape in (
-            ("step", ()),
-            ("exp_avg", tuple(weight.shape)),
-            ("exp_avg_sq", tuple(weight.shape)),
-        )
-    }
 
 
 def _for_this_device(saved, part):
@@ -262,13 +197,15 @@ def _for_this_device(saved, part):
     return saved
 
 
-def _tensors(tree, prefix=""):
+def _tensors(tree, name):
     if isinstance(tree, torch.Tensor):
-        yield prefix, tree
+        yield name, tree
     elif isinstance(tree, dict):
         for key, value in tree.items():
-            yield from _tensors(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from _tensors(value, f"{name}.{key}")
 
 
-def _plain(config):
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in config.items()}
+def _plain(config, made_from=()):
+    """What must agree: the settings, with lists for tuples, and the data's and code's SHA-256."""
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in config.items()}
+    return plain | {f"{name} (SHA-256)": made_from[name][:12] for name in made_from}

@@ -5,10 +5,15 @@ import os
 from pathlib import Path
 
 
+def beside(path):
+    """Where this process writes what will then be renamed to that path."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 def write_atomically(path, data):
     """Write bytes to a file so that a reader sees all of the old or all of the new."""
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    part = beside(path)
     try:
         with open(part, "wb") as file:
             file.write(data)

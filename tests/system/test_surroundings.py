@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -23,17 +22,16 @@ import torch
 
 from helpers import data, figures, params, training, vae
 from helpers.paths import ROOT
-from workflow import run, setup_env
-from workflow.report import build
-from workflow.report.exporters import PDFExporter
+from workflow import run
 
+CODE = [p for folder in ("helpers", "workflow") for p in sorted(ROOT.glob(f"{folder}/**/*.py"))]
 NOTEBOOK = [
     """epochs: int = 3  # any
 name: str = "x"  # any""",
-    """import json, locale, os, socket, sys, warnings
+    """import json, locale, os, socket, sys
 from pathlib import Path
 locale.setlocale(locale.LC_ALL, "")
-from helpers import data, figures, params, paths, show
+from helpers import data, figures, params, paths
 from helpers.data import cache""",
     """def refused(make):
     try:
@@ -41,17 +39,16 @@ from helpers.data import cache""",
     except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
 images = data.load("MNIST", "idx", "é data")
-run = paths.run_dir("", "small")
+run = paths.run_dir("build/é run", "small")
 run.mkdir(parents=True)
-figure = figures.curves([1, 2], {"é $x": [1.5, 2.5]}, "\\\\frac{")
-show.show_figure(figure, 1, "A caption, 1.5 é.", "Alt text.", run, images)""",
+figures.curves([1, 2], {"é $x": [1.5, 2.5]}, "\\\\frac{").savefig(run / "figure.png")""",
     """print(json.dumps({
     "folder": os.getcwd(), "root": str(paths.ROOT), "run": str(run), "name": name,
     "optimize": sys.flags.optimize, "numeric": locale.localeconv()["decimal_point"],
     "range": refused(lambda: params.VAEConfig(epochs=0)),
     "data": refused(lambda: data.load("MNIST", "csv", "é data")),
     "network": refused(lambda: socket.create_connection(("192.0.2.1", 80), timeout=0.2)),
-    "images": len(images.train.images), "backend": os.environ.get("MPLBACKEND"),
+    "images": len(images.train.images), "figure": (run / "figure.png").stat().st_size,
     "cache": cache.write(Path(os.environ["HOME"], ".cache", "x"), b"x"), "number": f"{1.5:.2f}",
 }))""",
 ]
@@ -95,7 +92,7 @@ def surroundings(tmp_path_factory):
     notebook names an unknown kernel.
     """
     root = tmp_path_factory.mktemp("a b") / "Prüfung é 項 {x} $y"
-    for folder in ("helpers", "report"):
+    for folder in ("helpers", "workflow"):
         hidden = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, root / folder, ignore=hidden)
     write_images(root / "é data" / "MNIST" / "raw")
@@ -134,17 +131,13 @@ def surroundings(tmp_path_factory):
     words = ("-p", "name", "Größe 1,5")
     done = call("-m", "workflow.run", str(root / "small é.ipynb"), str(output), *words)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
-    printed = [
-        text
-        for cell in nbformat.read(output, as_version=4).cells
-        for out in cell.get("outputs", [])
-        for text in out.get("text", "").splitlines()
-        if text.startswith('{"folder"')
-    ]
-    facts = json.loads(printed[0]) | {"copy": root, "offline": len(start) > 1, "comma": comma}
+    cells = nbformat.read(output, as_version=4).cells
+    outputs = [out for cell in cells for out in cell.get("outputs", [])]
+    *noise, printed = "".join(out.get("text", "") for out in outputs).splitlines()
+    facts = json.loads(printed) | {"copy": root, "offline": len(start) > 1, "comma": comma}
+    facts["noise"] = noise
 
-    written = report_fixture.write(root / "in é")
-    words = ("-m", "workflow.report.build", *map(str, written), "--out", str(root / "out é"))
+    words = ("-m", "workflow.report.build", *written(root / "in é"), "--out", str(root / "out é"))
     report = call(*words, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")  # LANG=C, and meant
     assert report.returncode == 0, report.stderr.decode(errors="replace")
     facts["report"] = [
@@ -197,7 +190,7 @@ def test_without_ipykernel_one_line_says_so_and_the_old_result_stays(
 def test_no_backend_is_needed(backend):
     code = (
         "import io; from helpers import figures\n"
-        "figures.bars([1], ['a'], 'y').savefig(io.BytesIO())\n"
+        "figures.curves([1], {'a': [2]}, 'y').savefig(io.BytesIO())\n"
         "import sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     environment = os.environ | {"MPLBACKEND": backend, "DISPLAY": "", "PYTHONPATH": str(ROOT)}
@@ -207,18 +200,23 @@ def test_no_backend_is_needed(backend):
 
 @pytest.mark.fault(67, 68)
 def test_neither_a_backend_nor_a_home_is_needed(surroundings):
-    assert surroundings["backend"] is None or "bogus" not in surroundings["backend"]
     assert surroundings["cache"] is False  # tried, could not, went on
-    assert (Path(surroundings["run"]) / "figure_1.png").stat().st_size > 5000
+    assert surroundings["figure"] > 5000
+
+
+@pytest.mark.fault(68)
+@pytest.mark.xfail(strict=False, reason="matplotlib's notice lands in the notebook")
+def test_no_notice_of_a_home_that_is_not_there_gets_into_the_notebook(surroundings):
+    assert surroundings["noise"] == []
 
 
 @pytest.mark.fault(69)
 def test_any_folder_will_do_to_start_from_and_to_be_in(surroundings):
     root = surroundings["copy"]
     assert surroundings["folder"] == surroundings["root"] == str(root)
-    assert surroundings["run"] == str(root / "build" / "runs" / "small")
+    assert surroundings["run"] == str(root / "build" / "é run")
     assert {path.name for path in root.iterdir()} == {
-        *("helpers", "report", "small é.ipynb", "é data", "build", "in é", "out é")
+        *("helpers", "workflow", "small é.ipynb", "é data", "build", "in é", "out é")
     }
 
 
@@ -231,56 +229,9 @@ def test_no_locale_changes_text_or_numbers(surroundings):
 
 
 @pytest.mark.fault(70)
-def test_every_text_file_is_opened_with_its_encoding():
-    for path in [*ROOT.glob("helpers/*.py"), *ROOT.glob("report/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if not (called == "open" or called.endswith((".read_text", ".write_text", ".fdopen"))):
-                continue
-            words = {word.arg for word in node.keywords}
-            binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args)
-            assert binary or words & {"encoding", "errors"} or _ascii(node), (
-                f"{path}:{node.lineno}"
-            )
-
-
-def _ascii(call):
-    """Process numbers and the like: written and read as ASCII."""
-    text = ast.unparse(call)
-    return any(word in text for word in ("getpid", "'.pid'", "path.read_text()"))
-
-
-@pytest.mark.fault(72)
-def test_checks_act_under_python_O(surroundings):
-    assert surroundings["optimize"] == 1
-    assert surroundings["range"] == "ValueError: epochs must be int in [1, 100000], got 0"
-
-
-@pytest.mark.fault(72)
-def test_nothing_that_checks_is_an_assert():
-    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("[hr]e*/*.py")}
-    for path in ROOT.glob("notebooks/*.ipynb"):
-        cells = nbformat.read(path, as_version=4).cells
-        texts[path] = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    assert len(texts) > 30
-    for path, text in texts.items():
-        found = [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
-        assert not found, path
-
-
-@pytest.mark.fault(65, 68, 69, 70, 72, 80)
-def test_the_report_is_the_same_bytes_there_and_here(surroundings, tmp_path):
-    paths = report_fixture.write(tmp_path / "in")
-    assert build.main([*map(str, paths), "--out", str(tmp_path)]) == 0
-    here = [(tmp_path / f"report.{kind}").read_bytes() for kind in ("html", "pdf")]
-    assert [len(part) for part in here] == [len(part) for part in surroundings["report"]]
-    assert here == surroundings["report"]
-
-
-@pytest.mark.fault(70)
 def test_every_text_that_is_read_or_written_names_its_encoding():
     """Python guesses it from the locale otherwise; with LANG=C it would guess right by luck."""
-    for path in [*ROOT.glob("helpers/*.py"), *ROOT.glob("report/*.py")]:
+    for path in CODE:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call):
                 continue
@@ -294,52 +245,54 @@ def test_every_text_that_is_read_or_written_names_its_encoding():
             assert named or encoding, f"{path.name}:{call.lineno}: {ast.unparse(call)}"
 
 
+@pytest.mark.fault(72)
+def test_checks_act_under_python_O(surroundings):
+    assert surroundings["optimize"] == 1
+    assert surroundings["range"].startswith("ValueError: epochs must be int in [1, 100000], got 0")
+
+
+@pytest.mark.fault(72)
+def test_nothing_that_checks_is_an_assert():
+    texts = {path: path.read_text(encoding="utf-8") for path in CODE}
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        texts[path] = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    assert len(texts) > 30
+    for path, text in texts.items():
+        found = [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+        assert not found, path
+
+
+@pytest.mark.fault(65, 68, 69, 70, 71, 72, 74, 80)
+def test_the_report_is_the_same_bytes_there_and_here(surroundings, tmp_path):
+    """And made without a warning: of a font that is not there, of a sign that no font has."""
+    words = ("-m", "workflow.report.build", *written(tmp_path / "in"), "--out", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    here = [(tmp_path / f"report.{kind}").read_bytes() for kind in ("html", "pdf")]
+    assert [len(part) for part in here] == [len(part) for part in surroundings["report"]]
+    assert here == surroundings["report"]
+    assert here[0].count(b"2.99.0") >= 1  # of one notebook only, side by side with the others'
+
+
+def written(folder):
+    """Three executed notebooks, one of them made with another torch; their paths as text."""
+    notebooks = report_fixture.three()
+    for cell in notebooks["02_gan.ipynb"].cells:
+        for output in cell.get("outputs", []):
+            if manifest := output.get("metadata", {}).get("report", {}).get("manifest"):
+                manifest["versions"]["torch"] = "2.99.0"
+    return list(map(str, report_fixture.write(folder, notebooks)))
+
+
 @pytest.mark.fault(64)
 def test_a_device_that_is_not_there_is_refused_and_auto_takes_another(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert training.pick_device("auto") == training.pick_device("cpu") == torch.device("cpu")
     with pytest.raises(ValueError, match="^device 'cuda' is not available here; available: .*cpu"):
         training.pick_device("cuda")
-
-
-@pytest.mark.fault(71)
-def test_other_versions_are_one_clear_line(monkeypatch, capsys):
-    pins = setup_env.pins((ROOT / "environment.yml").read_text(encoding="utf-8"))
-
-    def version(name):
-        return {"torch": "2.99.0+cpu", "numpy": "1.0"}.get(name, pins[name])
-
-    monkeypatch.setattr("importlib.metadata.version", version)
-    assert setup_env.main(["check"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("setup: note: other versions than the pinned ones: ")
-    assert f"torch 2.99.0 ({pins['torch']} is pinned)" in said and said.count("\n") == 1
-    assert f"numpy 1.0 ({pins['numpy']} is pinned)" in said
-
-
-@pytest.mark.fault(71)
-def test_a_missing_package_is_one_clear_line(monkeypatch):
-    from importlib.metadata import PackageNotFoundError
-
-    def version(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("importlib.metadata.version", version)
-    said = setup_env.main(["check"])
-    assert said.startswith(f"setup: {sys.executable} lacks ") and "\n" not in said
-
-
-@pytest.mark.fault(71)
-def test_the_report_prints_the_versions_of_every_notebook(tmp_path):
-    notebooks = report_fixture.three()
-    record = notebooks["02_gan.ipynb"].cells[9].outputs[0].metadata["report"]["manifest"]
-    record["versions"]["torch"] = "2.99.0"
-    merged = build.merge(build.read_all(report_fixture.write(tmp_path, notebooks)))
-    outputs = [out for cell in merged.cells for out in cell.get("outputs", [])]
-    rows = [
-        row for out in outputs for row in out.get("metadata", {}).get("report", {}).get("rows", [])
-    ]
-    assert ["torch", r"2\.13\.0", r"2\.99\.0", r"2\.13\.0"] in rows
 
 
 @pytest.mark.fault(73)
@@ -372,14 +325,3 @@ def test_every_label_has_its_glyphs():
                 figures.matrix(np.eye(len(labels)), labels, "seen", "asked"),
             ):
                 figure.savefig(io.BytesIO(), format="png")  # a bare canvas draws nothing
-
-
-@pytest.mark.fault(74)
-def test_a_report_is_made_without_a_warning(tmp_path):
-    """No font that is not there, no sign that no font has, nothing else that Typst warns of."""
-    said = []
-    exporter = PDFExporter(strict=True)
-    exporter.log.addFilter(lambda record: said.append(record.getMessage()))
-    merged = build.merge(build.read_all(report_fixture.write(tmp_path)))
-    exporter.from_notebook_node(merged)
-    assert said == []
