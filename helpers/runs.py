@@ -24,7 +24,6 @@ import platform
 import re
 import subprocess
 import time
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from traceback import walk_tb
@@ -52,14 +51,11 @@ def start(notebook, names):
     """
     _errors_in_one_line()
     values = {name: names[name] for name in params.defaults(notebook)}
-    params.check_run(notebook, values | _injected(names))
-    config = params.CONFIGS[notebook](
-        **{field.name: values[field.name] for field in fields(params.CONFIGS[notebook])}
-    )
-    device = training.pick_device(values["device"])
+    config, around = params.check_run(notebook, values | _injected(names))
+    device = training.pick_device(around.device)
     training.set_up(device, THREADS.get(notebook, 0))
     print(f"torch {torch.__version__} on {training.describe_device(device)}")
-    return Run(notebook, values, config, device)
+    return Run(notebook, values, config, around, device)
 
 
 class Run:
@@ -69,32 +65,41 @@ class Run:
     folder: where everything goes.
     """
 
-    def __init__(self, notebook, values, config, device):
+    def __init__(self, notebook, values, config, around, device):
         self.began = time.perf_counter()
         self.notebook, self.values, self.config, self.device = notebook, values, config, device
         self.module = MODELS[notebook]
         self.data = data.load(
             config.dataset,
-            values["source"],
-            values["data_dir"],
+            around.source,
+            around.data_dir,
             config.train_limit,
             need_test_labels=notebook not in UNLABELED,
         )
         print(data.describe(self.data))
         self.made_from = self.data.sha256 | {"code": training.code_digest(self.module)}
-        self.folder = checkpoint.open_run(
-            paths.run_dir(values["out_dir"], notebook) if values["out_dir"] else self._own_folder()
-        )
+        folder = paths.run_dir(around.out_dir, notebook) if around.out_dir else self._own_folder()
+        if around.resume:
+            checkpoint.matching(
+                folder, config, self.made_from
+            )  # refuses before anything is written
+        self.folder = checkpoint.open_run(folder)
         self.figures, self.labels = {}, set()
 
     def _own_folder(self):
-        """build/runs/<notebook>/<what differs from the defaults>: other data or code, another."""
+        """build/runs/<notebook>/<what differs from the defaults>: other data or code, another.
+
+        Fewer epochs than there are get one too: nothing is cut off.
+        """
         name = params.run_name(self.notebook, self.values)
         made = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()[:6]
         folder = paths.run_dir("", self.notebook, f"{name}-{made}")
-        others = sorted(path.name for path in folder.parent.glob(f"{name}-*") if path != folder)
+        others = sorted(path.name for path in folder.parent.glob(f"{name}-??????"))
         if others and not folder.exists():
             print(f"other code or data than {others[-1]} was made with: a new run, {folder.name}")
+        state = folder / "state.pt"
+        if state.exists() and len(checkpoint.read(state)["history"]) > self.config.epochs:
+            folder = folder.with_name(f"{folder.name}-{self.config.epochs}-epochs")
         return folder
 
     # --- Training ----------------------------------------------------------------------------

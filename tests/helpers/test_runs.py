@@ -90,7 +90,8 @@ def test_other_settings_get_a_folder_of_their_own(few, shown, tmp_path, monkeypa
     monkeypatch.setattr(runs.paths, "ROOT", tmp_path)
     plain, other = (trained("", beta=beta).folder for beta in (1.0, 4.0))
     more = trained("", epochs=3).folder
-    assert plain == more != other and "beta-4" in other.name
+    fewer = trained("", epochs=1).folder
+    assert plain == more != other and "beta-4" in other.name and fewer not in (plain, other)
     assert "a new run" not in capsys.readouterr().out
     monkeypatch.setattr(training, "code_digest", lambda module: "other code")
     assert trained("").folder not in (plain, other)
