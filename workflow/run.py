@@ -172,6 +172,8 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
         progress.clear()
         if isinstance(error, OSError) and not isinstance(error, CellTimeoutError):
             running.unlink(missing_ok=True)  # a full disk leaves half a notebook
+            if error.errno is None:  # said by private_jupyter
+                raise
             raise OSError(f"{error.filename or running}: {error.strerror or error}") from error
         where = see = ""
         if running.exists():
