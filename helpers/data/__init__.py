@@ -1,9 +1,8 @@
 """Where the images come from: CSV files, IDX files, a download, or the built-in stand-in.
 
-Reading order: the known sets, `load`, the four sources. The file formats are read by csv_files and
-idx_files, over the byte streams of archives. Everything read is checked before it is used, and
-every fault is one line that begins with the path (for CSV `path:line:column`) or the parameter's
-name and shows the value.
+Reading order: `Dataset`, `load`, the four sources, what the classes are called. The formats are
+read by csv and idx, what is known of each set stands in sets. Everything is checked before it is
+used; a fault is one line that begins with the path or the parameter's name and shows the value.
 """
 
 import difflib
@@ -16,96 +15,28 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers import paths
-from helpers.data import archives, cache, garments
-from helpers.data import csv as csv_files
-from helpers.data import download as vision
-from helpers.data import idx as idx_files
-from helpers.data import standin as sample
+from helpers.data import archives, cache, classes, csv, download, idx, standin
+from helpers.data.sets import PARTS, SETS
 
 SOURCES = ("auto", "csv", "idx", "download", "sample")
 
 
 class Images(NamedTuple):
     images: np.ndarray  # (N, 28, 28) uint8
-    labels: np.ndarray | None  # (N,) int64, or None for a test file without labels
+    labels: np.ndarray | None  # (N,) int64 of 0..classes - 1, or None for a test file without
 
 
 class Dataset(NamedTuple):
     name: str
     train: Images
     test: Images
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # a name for each label, and no others
     source: str  # "csv", "idx", "download" or "sample"
-    where: str  # one line for the reader; never an absolute path unless the user gave one
+    where: str  # one line for the reader; absolute only if the user or the system gave it so
     verified: bool  # exactly the published images with their labels, in any order
     real: bool  # False for the stand-in
     sha256: dict[str, str]  # of the whole arrays as IDX files, whatever train_limit says
-
-
-class _Known(NamedTuple):
-    """What is known of one set. Its torchvision class and split are the parts of its name."""
-
-    classes: tuple[str, ...]
-    csv: tuple[str, ...]  # stems; {} stands for train and test
-    idx: tuple[str, str] = ("train", "t10k")  # beginnings of (train, test)
-    idx_labels: str = "labels-idx1-ubyte"
-    first_label: int = 0
-    stand_in: str = ""
-    published: tuple[str, ...] = ()  # SHA-256 of the PARTS
-    in_any_order: tuple[str, str] = ("", "")  # `_in_any_order` of training and test images
-
-
-PARTS = ("train-images", "train-labels", "test-images", "test-labels")
-DIGITS = tuple("0123456789")
-SETS = {
-    "MNIST": _Known(
-        DIGITS,
-        ("mnist_{}", "{}"),
-        stand_in="digits",
-        published=(
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        in_any_order=(
-            "da6370735bf1d490f086dde49c15f2ed0480ad05dc7c70abf5d36bf471d5e312",
-            "0c7bc63f656fb2440dc2b5bea4ff3ac8632e305b73ec1dc88141a32d36204fac",
-        ),
-    ),
-    "FashionMNIST": _Known(
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
-        + ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ("fashion-mnist_{}",),
-        stand_in="garments",
-        published=(
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-        in_any_order=(
-            "56016b2341e99c383df5cc0ed736f4afb12a6c90855d9f3d69981b294a0159ad",
-            "b73438e78d64c9f337edad19c3eea888b49d646dbe27b46e4e3177218f3581e7",
-        ),
-    ),
-    "KMNIST": _Known(tuple("o ki su tsu na ha ma ya re wo".split()), ("kmnist_{}",)),
-    "QMNIST": _Known(
-        DIGITS, ("qmnist_{}",), ("qmnist-train", "qmnist-test"), "labels-idx2-int", 0, "digits"
-    ),
-    "EMNIST-letters": _Known(
-        tuple("abcdefghijklmnopqrstuvwxyz"),
-        ("emnist-letters-{}",),
-        ("emnist-letters-train", "emnist-letters-test"),
-        first_label=1,
-    ),
-    "EMNIST-digits": _Known(
-        DIGITS,
-        ("emnist-digits-{}",),
-        ("emnist-digits-train", "emnist-digits-test"),
-        stand_in="digits",
-    ),
-}
+    title: str = ""  # for captions and headings: "Fashion-MNIST", "stand-in digits", "own images"
 
 
 class _Absent(FileNotFoundError):
@@ -120,10 +51,11 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     of a set whose SHA-256 is known. The others take only that one, whatever images it holds.
     data_dir: "" means $DATA_DIR, else the project's data/.
     train_limit: 0 takes every training image, N the first N.
-    need_test_labels: False allows a test CSV without labels; test.labels is then None.
+    need_test_labels: False is for a run that uses no labels: those of a test CSV may be missing
+    (test.labels is then None), and those of the training images may all be the same.
     Raises ValueError for a wrong parameter or a damaged file, OSError for one that will not open.
     """
-    _one_of("dataset", dataset, SETS)
+    known = SETS[_one_of("dataset", dataset, SETS)]
     _one_of("source", source, SOURCES)
     if type(train_limit) is not int or train_limit < 0:
         raise ValueError(f"train_limit must be an int of 0 (all) or more, got {train_limit!r}")
@@ -134,31 +66,36 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     if source in ("auto", "csv", "idx") and named and not root.is_dir():
         raise FileNotFoundError(f"data_dir {named}: no such folder: {root}")
 
-    shown = Path(named or "data")
     for kind in SOURCES[1:] if source == "auto" else (source,):
         try:
-            train, test, where = READERS[kind](dataset, root, shown, need_test_labels)
+            train, test, where, files = READERS[kind](dataset, root, need_test_labels)
             break
         except _Absent as absent:
             if source != "auto":
                 raise FileNotFoundError(str(absent)) from None
-            if kind == "download" and SETS[dataset].stand_in:
+            if kind == "download" and known.stand_in:
                 print(f"{absent}; using the stand-in, which is not the real set", flush=True)
             elif kind == "download":
                 raise FileNotFoundError(f"{absent}; {_how_to_get(dataset, root)}") from None
+    where = where.replace(str(root), str(Path(named or "data")), 1)
 
-    sha256 = _fingerprints(train, test)
-    verified = kind != "sample" and _is_published(dataset, sha256, train, test)
-    if source == "auto" and kind != "sample" and SETS[dataset].published and not verified:
-        pairs = zip(PARTS, SETS[dataset].published, strict=True)
+    arrays = zip(PARTS, [*train, *test], strict=True)
+    sha256 = {part: idx.sha256(array) for part, array in arrays if array is not None}
+    verified = kind != "sample" and _is_published(known, sha256, train, test)
+    if source == "auto" and kind != "sample" and known.published and not verified:
+        pairs = zip(PARTS, known.published, strict=True)
         part, wanted = next((p, digest) for p, digest in pairs if sha256.get(p) != digest)
         raise ValueError(
             f"{where}: not the published {dataset}: SHA-256 of {part} is "
             f"{sha256.get(part, 'missing')[:12]}, published {wanted[:12]}; "
             f"if these images are meant, say so with source={kind!r}"
         )
-    if kind != "sample":
-        train, test = _put_right(dataset, train), _put_right(dataset, test)
+    if kind == "sample":
+        names, title = known.classes, f"stand-in {known.stand_in}"
+    else:
+        labels = train.labels, test.labels
+        names, title = classes.names_and_title(known, verified, files, labels)
+        train, test = _put_right(known, train), _put_right(known, test)
     if train_limit > len(train.images):
         raise ValueError(
             f"train_limit {train_limit} is more than the {len(train.images)} training images "
@@ -167,23 +104,37 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     if train_limit:
         train = Images(train.images[:train_limit].copy(), train.labels[:train_limit].copy())
         where += f", the first {train_limit:,} training images"
-    classes = SETS[dataset].classes
-    return Dataset(dataset, train, test, classes, kind, where, verified, kind != "sample", sha256)
+    if need_test_labels and (train.labels == train.labels[0]).all():
+        only = names[train.labels[0]]
+        raise ValueError(f"{where}: every training label is {only!r}, this run needs two or more")
+    real = kind != "sample"
+    return Dataset(dataset, train, test, names, kind, where, verified, real, sha256, title)
+
+
+def check_enough(data, train=56, test=50):
+    """Refuse a set of fewer images, of which no scores could be computed after the training."""
+    for part, name, least in (("train", "training", train), ("test", "test", test)):
+        found = len(getattr(data, part).images)
+        if found < least:
+            raise ValueError(f"{data.where}: {found} {name} images, scores need {least} or more")
 
 
 def describe(data):
     """One line for the reader: what was read, from where, and whether it is the real thing."""
+    known = SETS[data.name]
     if not data.real:
         state = "STAND-IN: not the real set"
     elif data.verified:
-        same = tuple(data.sha256.get(part) for part in PARTS) == SETS[data.name].published
+        same = tuple(data.sha256.get(part) for part in PARTS) == known.published
         state = "verified" if same else "verified, in another order than published"
-    elif SETS[data.name].published:
+    elif known.published or data.title != known.title:
         state = "not the published files"
     else:
         state = "not verified: no published SHA-256 is known here"
+    own = state == "not the published files"
+    name = f"{data.title}, in {len(data.classes)} classes, in place of {data.name}"
     counts = f"{len(data.train.images):,} training and {len(data.test.images):,} test images"
-    return f"{data.name}: {counts}, source {data.source}: {data.where} ({state})"
+    return f"{name if own else data.name}: {counts}, source {data.source}: {data.where} ({state})"
 
 
 def to_unit(images):
@@ -205,10 +156,10 @@ def _tensor(images):
     return tensor
 
 
-# The four sources: (train, test, where), or _Absent
+# The four sources: (train, test, where, the two files with labels), or _Absent
 
 
-def _from_csv(name, root, shown, need_test_labels):
+def _from_csv(name, root, need_test_labels):
     stems = SETS[name].csv
     # the plain names are good enough in a folder that bears the set's name
     tries = [(root / name, stem) for stem in dict.fromkeys((*stems, "{}"))]
@@ -217,8 +168,8 @@ def _from_csv(name, root, shown, need_test_labels):
         both = [folder / f"{stem.format(part)}.csv" for part in ("train", "test")]
         train, test = (archives.first_there(path, ".gz", ".zip") for path in both)
         if train and test:
-            where = f"{shown / train.relative_to(root)} and {test.name}"
-            return _read_csv(name, train), _read_csv(name, test, need_test_labels), where
+            images = _read_csv(train), _read_csv(test, need_test_labels)
+            return *images, f"{train} and {test.name}", (train, test)
         if (train or test) and not half:
             missing, found = (both[1], train) if train else (both[0], test)
             half = f"{missing}: no such file ({OR_PACKED}), though {found.name} is there"
@@ -231,97 +182,84 @@ def _from_csv(name, root, shown, need_test_labels):
     )
 
 
-def _read_csv(name, path, labels_needed=True):
+def _read_csv(path, labels_needed=True):
     """Images of one CSV file, from the cache if the very same bytes were read before.
 
     The cache is keyed by the content's SHA-256, not by name, size and time: those can be the same
     for another content (cp -p, rsync, a coarse clock), and hashing 133 MB takes less than 0.3 s.
     """
-    low, high = _label_range(name)
     before = archives.sha256(path)
 
     def parse():
-        images, labels = csv_files.read(path, low, high)
+        images, labels = csv.read(path)
         if archives.sha256(path) != before:
             raise OSError(f"{path}: changed while it was being read")
         return [images] if labels is None else [images, labels]
 
-    images, *labels = cache.arrays(cache.key("csv 1", path.suffix, low, high, before), parse)
+    images, *labels = cache.arrays(cache.key("csv 2", path.suffix, before), parse)
     if labels_needed and not labels:
         raise ValueError(
-            f"{path}: {csv_files.PIXELS} fields per line, so no labels, and this run needs them; "
+            f"{path}: {csv.PIXELS} fields per line, so no labels, and this run needs them; "
             "expected label first, then 784 pixels"
         )
     return _checked(path, images, *labels)
 
 
-def _from_idx(name, root, shown, need_test_labels):
-    files, there = _idx_files(name, root)
-    missing = [files[part] for part in PARTS if there[part] is None]
-    if missing:
-        found = [path.name for path in there.values() if path]
+def _from_idx(name, root, need_test_labels):
+    wanted, there = _idx_files(name, root / name.partition("-")[0] / "raw")
+    if not any(there) and SETS[name].package:
+        there = _idx_files(name, Path(SETS[name].package))[1]
+    if not all(there):
+        found = [path.name for path in there if path]
         though = f", though {found[0]} is there" if found else ""
         raise (FileNotFoundError if found else _Absent)(
-            f"{missing[0]}: no such file (nor .gz){though}; {_how_to_get(name, root)}"
+            f"{wanted[there.index(None)]}: no such file (nor .gz){though}; "
+            f"{_how_to_get(name, root)}"
         )
-    low, high = _label_range(name)
-    train, test = (
-        _checked(images, *idx_files.read_pair(images, labels, low, high))
-        for images, labels in ([there[p] for p in pair] for pair in (PARTS[:2], PARTS[2:]))
-    )
-    return train, test, str(shown / files[PARTS[0]].parent.relative_to(root))
+    train, test = (_checked(pair[0], *idx.read_pair(*pair)) for pair in (there[:2], there[2:]))
+    return train, test, str(there[0].parent), there[1::2]
 
 
-def _from_download(name, root, shown, need_test_labels):
+def _from_download(name, root, need_test_labels):
     """torchvision's files, fetched only if they are not all there."""
-    files, there = _idx_files(name, root)
-    if not all(there.values()):
-        folder, _, split = name.partition("-")
-        place = shown / folder / "raw"
-        print(f"{name}: downloading with torchvision into {place} ...", flush=True)
+    folder, _, split = name.partition("-")
+    wanted, there = _idx_files(name, root / folder / "raw")
+    if not all(there):
+        print(f"{name}: downloading with torchvision into {folder}/raw ...", flush=True)
         try:
-            vision.download(folder, split, root, [path.name for path in files.values()])
+            download.download(folder, split, root, [path.name for path in wanted])
         except OSError as error:
             raise _Absent(f"{name}: download failed: {error}") from error
-    return _from_idx(name, root, shown, need_test_labels)
+    return _from_idx(name, root, need_test_labels)
 
 
-def _from_sample(name, root, shown, need_test_labels):
+def _from_sample(name, root, need_test_labels):
     kind = SETS[name].stand_in
     if not kind:
         raise _Absent(f"dataset {name} has no built-in stand-in; {_how_to_get(name, root)}")
-    draw = {"digits": sample.digits, "garments": garments.draw}[kind]
-    # the pictures are what this code and three packages make
-    code = [Path(module.__file__).read_bytes() for module in (sample, garments)]
-    versions = [metadata.version(package) for package in ("numpy", "pillow", "scikit-learn")]
-    key = cache.key("sample", kind, *versions, *code)
+    # the pictures are what this code and four packages make
+    code = Path(standin.__file__).read_bytes()
+    versions = [metadata.version(name) for name in ("numpy", "pillow", "scipy", "scikit-learn")]
+    draw = getattr(standin, kind)
+    key = cache.key("sample", kind, *versions, code)
     arrays = cache.arrays(key, lambda: [array for part in draw() for array in part])
-    return Images(*arrays[:2]), Images(*arrays[2:]), sample.WHERE[kind]
+    return Images(*arrays[:2]), Images(*arrays[2:]), standin.WHERE[kind], ()
 
 
 OR_PACKED = "nor .gz nor .zip"
 READERS = {"csv": _from_csv, "idx": _from_idx, "download": _from_download, "sample": _from_sample}
 
 
-def _idx_files(name, root):
-    """(part -> path as torchvision names it), (part -> that path or its .gz, or None)."""
-    known = SETS[name]
-    raw = root / name.partition("-")[0] / "raw"
-    suffixes = ("images-idx3-ubyte", known.idx_labels)
-    in_order = [raw / f"{start}-{suffix}" for start in known.idx for suffix in suffixes]
-    files = dict(zip(PARTS, in_order, strict=True))
-    there = {part: archives.first_there(path, ".gz") for part, path in files.items()}
-    return files, there
+def _idx_files(name, folder):
+    """(the four paths as torchvision names them, each of them or its .gz or None)."""
+    suffixes = ("images-idx3-ubyte", SETS[name].idx_labels)
+    wanted = [folder / f"{start}-{suffix}" for start in SETS[name].idx for suffix in suffixes]
+    return wanted, [archives.first_there(path, ".gz") for path in wanted]
 
 
 def _how_to_get(name, root):
     stand_in = ", or use source='sample' for the built-in stand-in" if SETS[name].stand_in else ""
     return f"put {name} into {root} as data/README.md says, or use source='download'{stand_in}"
-
-
-def _label_range(name):
-    first = SETS[name].first_label
-    return first, first + len(SETS[name].classes) - 1
 
 
 def _checked(path, images, labels=None):
@@ -333,22 +271,16 @@ def _checked(path, images, labels=None):
     return Images(images, labels)
 
 
-def _put_right(name, part):
-    """EMNIST's images are stored by columns, and its letters are counted from 1."""
+def _put_right(known, part):
+    """(N, 28, 28) by rows, labels from 0: EMNIST's come by columns, its letters from 1."""
     images, labels = part
-    if name.startswith("EMNIST"):
+    if known.by_columns:
         images = np.ascontiguousarray(images.transpose(0, 2, 1))
-    return Images(images, None if labels is None else labels - SETS[name].first_label)
+    return Images(images, None if labels is None else labels - known.first_label)
 
 
-def _fingerprints(*parts):
-    arrays = zip(PARTS, [array for part in parts for array in part], strict=True)
-    return {name: idx_files.sha256(a) for name, a in arrays if a is not None}
-
-
-def _is_published(name, sha256, *parts):
+def _is_published(known, sha256, *parts):
     """Exactly the published images with their labels, in any order (Kaggle's have another)?"""
-    known = SETS[name]
     if not known.published or tuple(sha256.get(part) for part in PARTS) == known.published:
         return bool(known.published)
     return tuple(map(_in_any_order, parts)) == known.in_any_order
@@ -369,3 +301,4 @@ def _one_of(name, value, choices):
         near = difflib.get_close_matches(str(value).lower(), plain, 1, 0.5)
         hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")
+    return value

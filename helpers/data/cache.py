@@ -7,7 +7,6 @@ without a folder that can be written all works, only slower.
 import hashlib
 import io
 import os
-import struct
 import tempfile
 from pathlib import Path
 
@@ -17,24 +16,22 @@ from helpers import paths
 
 
 def key(*parts):
-    """SHA-256 of the parts (bytes or what str makes of them), each with its length before it."""
-    text = b""
-    for part in parts:
-        part = part if isinstance(part, bytes) else str(part).encode()
-        text += struct.pack(">Q", len(part)) + part
-    return hashlib.sha256(text).hexdigest()
+    """SHA-256 of the parts (bytes or what str makes of them), each by its own."""
+    digests = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in digests)).hexdigest()
 
 
 def arrays(name, make):
     """The list of arrays cached under this name, else those of make(), which are then cached."""
-    entries = [folder / f"{name}.npys" for folder in folders()]
+    entries = [folder / f"{name}.npz" for folder in folders()]
     for entry in entries:
         content = read(entry)
         if content is not None:
-            return _unpack(content)
-    made = make()
-    content = _pack(made)
-    any(write(entry, content) for entry in entries)  # the first that takes it
+            stored = np.load(io.BytesIO(content), allow_pickle=False)
+            return [stored[name] for name in stored.files]
+    made, body = make(), io.BytesIO()
+    np.savez(body, *made)
+    any(write(entry, body.getbuffer()) for entry in entries)  # the first that takes it
     return made
 
 
@@ -83,17 +80,3 @@ def write(path, content):
         return True
     except OSError:
         return False
-
-
-def _pack(made):
-    body = io.BytesIO()
-    for array in made:
-        np.save(body, array, allow_pickle=False)
-    return body.getvalue()
-
-
-def _unpack(content):
-    body, found = io.BytesIO(content), []
-    while body.tell() < len(content):
-        found.append(np.load(body, allow_pickle=False))
-    return found

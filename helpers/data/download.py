@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import io
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -46,21 +45,12 @@ def download(folder, split, root, names):
     folder, split: as of `fetch`; names: of the unpacked files that are wanted. Raises OSError.
     """
     root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder}-", suffix=".part", dir=root))
-    try:
+    with tempfile.TemporaryDirectory(".part", f".{folder}-", root) as aside:
         fetch(folder, split, aside)
-        kept, raw = aside / "kept", root / folder / "raw"
-        kept.mkdir()
+        raw = root / folder / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
         for name in names:
-            os.replace(aside / folder / "raw" / name, kept / name)
-        raw.parent.mkdir(exist_ok=True)
-        try:
-            os.replace(kept, raw)  # all at once, where there was nothing
-        except OSError:
-            for name in names:
-                os.replace(kept / name, raw / name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            os.replace(Path(aside, folder, "raw", name), raw / name)
 
 
 def fetch(folder, split, root, timeout=10.0):

@@ -1,102 +1,200 @@
-"""The built-in stand-in sets, for want of data and network. They are not the real sets.
+"""The built-in stand-in sets, for want of data and network. They are not the real sets."""
 
-The digits are here, the clothes in helpers/data/garments.py; helpers/data takes one or the other.
-"""
+import random
 
 import numpy as np
 
 WHERE = {  # what the reader is told
     "digits": "1,797 handwritten digits of scikit-learn at 28x28, each in 20 (test: 4) poses",
-    "garments": "ten classes of garments drawn by helpers/data/garments.py",
+    "garments": "ten classes of garments drawn by helpers/data/standin.py",
 }
-FINE = 8  # points to a pixel of the small digits
+ZOOM = 4  # garments are drawn so many times as large, then averaged down
+
+# The garments, a row for each layer: in which of them it is (each has a number in 0..1), how it is
+# drawn, its gray as a share of the garment's, its points: x to the right of the middle, y down, in
+# pixels. "half" is closed by its mirror image, "pair" and "lines" are drawn on both sides.
+GARMENTS = """
+T-shirt/top
+0-1   pair  .86-1   5.9,4 8,4.8 11.4,10.1 8.9,12.1 6.3,9.5
+0-1   half  1-1     0,6 2.6,4.7 3.1,3 6.8,4.3 6.7,10 6.6,25.3 0,25.7
+0-1   lines .6-.8   3,3.2 2.5,5.2 0,6.5
+.6-1  half  .2-1.8  0,10 2.9,10 2.9,14.5 0,14.5
+Trouser
+0-1   pair  .93-1   .1,1.6 4.2,1.6 5.2,7 5.3,16 5.8,26.2 2.7,26.4 1.8,17 .2,10.2
+0-1   half  .6-.95  0,1.2 4.3,1.2 4.5,2.7 0,2.7
+Pullover
+0-1   pair  .85-1   5.8,3.8 7.8,4.8 9.8,11 11.3,23 8.9,23.6 6.9,11
+0-1   half  1-1     0,5.3 2.5,4.6 3,3 6.6,4 6.5,10 6.5,24.5 0,24.9
+0-1   line  .4-.75  -3,3.1 -1.9,5.1 0,5.6 1.9,5.1 3,3.1
+Dress
+0-.3  pair  .9-1    3,2 4.6,3 6,11 4.5,11.6 2.9,6.4
+0-.7  half  1-1     0,4.8 1.7,3.5 2.1,1.6 3.7,2.3 3.3,6.8 2.8,11.6 5,18.5 6.5,26.1 0,26.5
+.7-1  half  1-1     0,7 1.3,5.8 2.1,1.4 2.8,1.4 3.5,7.3 2.8,11.6 5,18.5 6.5,26.1 0,26.5
+.2-.8 line  .4-.8   -2.8,11.7 2.8,11.7
+Coat
+0-1   pair  .85-1   5.5,3.8 7.5,4.8 9.5,11 11,23.5 8.7,24.1 6.7,11
+0-1   half  1-1     0,4.5 2.5,3.8 2.9,2.6 6.3,3.8 6.2,10 6.7,26.3 0,26.5
+0-1   whole .2-.6   -2.3,2.9 2.3,2.9 .2,11
+0-1   pair  .9-1.15 2.3,2.2 3.9,5.9 2.9,6.8 .3,12
+0-1   line  .3-.5   0,11.3 0,26.5
+Sandal
+0-.5  whole .5-.9   -11.5,20.8 -5.5,21.1 3.5,18.9 11.5,14.6 12,22.7 -10.5,22.7
+.5-1  whole .6-.8   7.9,16.4 11.5,14.5 11.3,22.7 9.9,22.7
+0-1   whole .7-1.1  -12.2,20.5 -6,20.8 1,19 6,16.5 11.4,14.3 11.6,15.8 6,18.2 0,21.1 -11.5,22.2
+0-1   line  .8-1.1  -9.6,20.5 -7.5,17.1 -4,16.1 -2.5,20.1
+.3-.8 line  .8-1.1  -6.2,20.5 -3.7,16.8 -.9,15.8 1.1,19.4
+0-1   line  .9-1.1  10.8,14.5 11.6,9.8 6.8,8.2 2.2,11.2 3.6,17.7
+0-.6  line  .8-1.1  2.7,11.5 -1.3,14.2 -5.3,16.7
+Shirt
+0-.35 pair  .86-1   5.8,4 7.9,4.8 11,10.5 8.6,12.5 6.2,9.5
+.35-1 pair  .85-1   5.8,3.8 7.8,4.8 9.8,11 11.3,23 8.9,23.6 6.9,11
+0-1   half  1-1     0,5.2 2.3,4.5 2.7,2.8 6.4,4.2 6.3,10 6.4,24.5 5.1,25.6 0,25.1
+0-1   pair  1.1-1.4 .1,6 2.3,2.3 3.9,4.5 2.3,7.7
+0-1   whole 1.1-1.3 -.8,5.8 .8,5.8 .8,25 -.8,25
+0-1   lines .5-.7   1.1,7 1.1,24.6
+Sneaker
+0-1   whole 1-1     12,10 8,12 4,11.6 .6,9.8 -5.4,14.8 -9.4,16 -12,18 -12,20.4 12,20.4 11.8,15
+0-1   whole .4-1.5  9.4,10.6 12,10.2 12,19 8.5,19
+0-.5  line  .4-1.7  3.1,13.2 .5,19
+0-.5  line  .4-1.7  5.5,13.2 3.2,19
+.5-.9 line  .4-1.7  -4.5,16.3 -1.5,18.4 9.5,13.7
+0-1   whole .4-1.7  -12.3,18.8 12.3,18.4 12.6,20.7 8,21.3 -11.7,21.2
+Bag
+0-.8  line  .7-1.1  -5.3,11.5 -5,5.3 -2.5,3.5 2.5,3.5 5,5.3 5.3,11.5
+0-1   half  1-1     0,9.6 9.4,9.6 10.3,17 10.6,24.8 0,25
+0-.5  half  .8-1.1  0,9.6 9.4,9.6 9.4,14.8 4.8,17.6 0,17.9
+0-.5  half  1.2-1.6 0,16.3 1,16.3 1,18.5 0,18.5
+.5-.8 half  .85-.95 0,16.3 6.2,16.3 6.4,23.2 0,23.2
+Ankle boot
+0-1   whole .9-1    1.3,4.2 10.9,3.7 11,11.5 11.5,23 -12.2,23.8 -12.2,20.5 -9.5,18.6 -4,16.6 0,12.8
+0-1   whole .3-.6   11.5,22.5 11.5,25.4 8,25.4 7.2,22.9 -2,23.6 -11,25.1 -12.4,24.6 -12.4,23.2
+.6-.8 whole .4-.7   4,4.8 7.7,4.8 6.7,14.5 5,14.5
+.8-1  line  .3-.6   -.8,14.5 11.4,13.2
+"""
 
 
 def digits(seed=0):
     """Handwritten digits of scikit-learn, in MNIST's form: (train, labels), (test, labels).
 
     The 1,797 images of 8x8 (Alpaydin & Kaynak 1998, doi:10.24432/C50P49) are split by class into
-    1,497 and 300. Each of the first is drawn in 20 poses, each of the others in four: 29,940
-    training and 1,200 test images, and no digit is in both. A pose has its own turn, slant, size
-    and pen, and bends a little (as Simard et al. 2003, doi:10.1109/ICDAR.2003.1227801, have it).
-    As in MNIST the digit fills a box of 20x20 and its center of mass is the center of the image
-    (LeCun et al. 1998, doi:10.1109/5.726791). Images (N, 28, 28) uint8, labels (N,) int64.
-    The same seed gives the same bytes.
+    1,497 and 300, drawn in 20 and in four poses: 29,940 training and 1,200 test images, and no
+    digit is in both. Images (N, 28, 28) uint8, labels (N,) int64. The same seed, the same bytes.
     """
     from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
-    found = load_digits()
-    images, labels = (found.images / 16).astype(np.float32), found.target.astype(np.int64)
+    images, labels = load_digits(return_X_y=True)
+    halves = train_test_split(images, labels, test_size=300, stratify=labels, random_state=seed)
     rng = np.random.default_rng([seed, 1])
-    in_test = np.zeros(len(labels), bool)
-    for label in range(10):
-        in_test[rng.permutation(np.flatnonzero(labels == label))[:30]] = True
-    return [
-        _redraw(images[part], labels[part], poses, rng)
-        for part, poses in ((~in_test, 20), (in_test, 4))
-    ]
+    parts = []
+    for images, labels, poses in ((halves[0], halves[2], 20), (halves[1], halves[3], 4)):
+        drawn = [_poses(image.reshape(8, 8) / 16, poses, rng) for image in images]
+        order = rng.permutation(len(labels) * poses)
+        parts.append((np.concatenate(drawn)[order], labels.repeat(poses)[order].astype(np.int64)))
+    return parts
 
 
-def _redraw(images, labels, poses, rng):
-    """Each 8x8 image in [0, 1] as so many images of 28x28 uint8, shuffled, with their labels."""
-    line = np.arange(8, dtype=np.float32)
-    bumps = _bump(np.arange(11 * FINE + 1, dtype=np.float32)[:, None] / FINE - 2 - line)
-    smooth = bumps @ images @ bumps.T  # a sum of bumps, one for each pixel; they reach 2 beyond
-    mass = images.sum((1, 2))
-    center = np.stack([images.sum(1) @ line / mass, images.sum(2) @ line / mass])
-    ink = images > 0.25
-    extent = np.maximum(_extent(ink.any(1)), _extent(ink.any(2)))
+def _poses(image, count, rng):
+    """An 8x8 digit, each time with another turn, slant, size, pen and bend -> (count, 28, 28).
 
-    order = rng.permutation(np.tile(np.arange(len(images), dtype=np.int32), poses))
-    drawn = np.empty((len(order), 28, 28), np.uint8)
-    for start in range(0, len(order), 256):  # in blocks that stay small
-        part = order[start : start + 256]
-        drawn[start : start + 256] = _pose(smooth, part, center[:, part], extent[part], rng)
-    return drawn, labels[order]
+    As in MNIST it fills a box of 20x20 around its center of mass (LeCun et al. 1998,
+    doi:10.1109/5.726791). It bends as in Simard et al. 2003 (doi:10.1109/ICDAR.2003.1227801).
+    """
+    from scipy import ndimage
 
-
-def _pose(smooth, part, center, extent, rng):
-    """Some of the smooth pictures, each in a pose of its own -> (n, 28, 28), 0 to 255."""
-
-    def each(low, high):
-        return rng.uniform(low, high, (len(part), 1, 1)).astype(np.float32)
+    def u(low, high):
+        return rng.uniform(low, high, (count, 1, 1))
 
     def wave(t):  # sideways by up to 0.8 pixels, not at all in the middle
-        phase = each(0, 6.3)
-        return each(0, 0.8) * (np.sin(each(0.12, 0.32) * t + phase) - np.sin(phase))
+        phase = u(0, 6.3)
+        return u(0, 0.8) * (np.sin(u(0.12, 0.32) * t + phase) - np.sin(phase))
 
-    # Where in the 8x8 image each of the 28x28 points lies.
-    v, u = np.mgrid[:28, :28].astype(np.float32) - 13.5
-    u, v = u + wave(v), v + wave(u)
-    angle, slant = each(-0.14, 0.14), each(-0.17, 0.17)
-    across = u * np.cos(angle) - v * np.sin(angle)
-    down = u * np.sin(angle) + v * np.cos(angle)
-    scale = extent[:, None, None] / each(18.3, 20.3)
-    x = center[0][:, None, None] + scale / each(1, 1.15) * (across + slant * down)
-    y = center[1][:, None, None] + scale * down
-
-    # The gray there, between the four nearest points of the smooth picture. Raised and clipped it
-    # has the edges of a pen's stroke.
-    side = smooth.shape[1]
-    x, y = (np.clip((p + 2) * FINE, 0, side - 1.01) for p in (x, y))
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    x, y = x - left, y - top
-    first = (part[:, None, None] * side + top) * side + left
-    a, b, c, d = (smooth.ravel()[first + step] for step in (0, 1, side, side + 1))
-    gray = (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
-    gray = (gray - each(0.38, 0.52)) / each(0.26, 0.4) + 0.5
-    return np.rint(255 * np.clip(gray, 0, 1))
+    image = np.pad(image, 2)
+    down, across = np.mgrid[:28, :28] - 13.5
+    across, down = across + wave(down), down + wave(across)
+    angle = u(-0.14, 0.14)
+    sin, cos = np.sin(angle), np.cos(angle)
+    y, x = across * sin + down * cos, across * cos - down * sin
+    x = u(1, 1.15) * (x + u(-0.17, 0.17) * y)
+    scale = (np.ptp(np.argwhere(image > 0.25), 0).max() + 1) / u(18.3, 20.3)
+    middle = ndimage.center_of_mass(image)
+    gray = ndimage.map_coordinates(image, [middle[0] + scale * y, middle[1] + scale * x])
+    gray = (gray - u(0.38, 0.52)) / u(0.26, 0.4) + 0.5  # the edges of a pen's stroke
+    return np.rint(255 * np.clip(gray, 0, 1)).astype(np.uint8)
 
 
-def _extent(ink):
-    """Width of the inked columns, (N, 8) bool -> (N,) float32."""
-    first, last = ink.argmax(1), 7 - ink[:, ::-1].argmax(1)
-    return (last - first + 1).astype(np.float32)
+def garments(seed=0, train=20_000, test=2000):
+    """Images of clothes, all classes equally often: (train, labels), (test, labels).
+
+    Outline, size, pose, cloth and gray vary. The classes and their views follow Xiao et al. 2017
+    (arXiv:1708.07747); no image of theirs is used. Types and repetition as of `digits`.
+    """
+    rng = np.random.default_rng([seed, 2])
+    u = random.Random(seed).uniform  # ten times as fast as numpy's, one by one
+    layers = _table()
+    parts = []
+    for count in (train, test):
+        labels = rng.permutation(np.arange(count) % 10)
+        drawn = np.stack([_garment(layers[label], u) for label in labels])
+        for block in np.split(drawn, range(250, count, 250)):  # what comes between stays small
+            block[:] = np.clip(np.rint(block * _cloth(len(block), rng)), 0, 255)
+        parts.append((drawn, labels))
+    return parts
 
 
-def _bump(t):
-    """Cubic convolution, which keeps edges sharp (Keys 1981, doi:10.1109/TASSP.1981.1163711)."""
-    t = np.abs(t)
-    near = (1.5 * t - 2.5) * t * t + 1
-    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-    return np.where(t < 1, near, np.where(t < 2, far, 0))
+def _table():
+    """GARMENTS, parsed: for each class its layers (how drawn, the four numbers, the points)."""
+    classes = []
+    for row in GARMENTS.strip().splitlines():
+        if "," not in row:  # the name of a class
+            classes.append([])
+            continue
+        share, how, gray, *points = row.split()
+        numbers = [float(n) for n in (*share.split("-"), *gray.split("-"))]
+        points = np.array([point.split(",") for point in points], float) - [0, 14]
+        classes[-1].append((how, numbers, points))
+    return classes
+
+
+def _garment(layers, u):
+    """One garment -> (28, 28) uint8."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("L", (28 * ZOOM, 28 * ZOOM))
+    canvas = ImageDraw.Draw(image)
+    kind, gray, width = u(0, 1), 0.2 + 0.75 * u(0, 1) ** 0.7, round(ZOOM * u(0.5, 1.3))
+    angle, slant, flare = u(-0.05, 0.05), u(-0.03, 0.03), u(-0.12, 0.12)
+    turn = ZOOM * np.array([[1, angle + slant], [-angle, 1]]) * [u(0.86, 1.1), u(0.86, 1.08)]
+    middle = ZOOM * np.array([14 + u(-0.7, 0.7), 14 + u(-0.6, 0.6)])
+    for how, (least, most, dark, light), points in layers:
+        if not least <= kind <= most:
+            continue
+        level = int(255 * min(max(gray * u(dark, light), 0.03), 1))
+        x, y = points.T
+        right = np.stack([x * (u(0.95, 1.05) + flare * y / 14), y + u(-0.4, 0.4)], 1)
+        left, strokes = right * [-1, 1], how.startswith("line")
+        outlines = [np.concatenate([right, left[::-1]])] if how == "half" else [right]
+        for points in outlines + [left] * (how in ("pair", "lines")):
+            flat = (points @ turn + middle).ravel().tolist()
+            if strokes:
+                canvas.line(flat, level, width, joint="curve")
+            else:
+                canvas.polygon(flat, level, int(0.7 * level))  # with a darker edge
+    return np.asarray(image.reduce(ZOOM))
+
+
+def _cloth(n, rng):
+    """What multiplies the gray: light, folds, grain, and stripes in some, (n, 28, 28)."""
+
+    def u(low, high):
+        return rng.uniform(low, high, (n, 1, 1))
+
+    def stripes(t):
+        depth = np.where(u(0, 1) < 0.12, u(0.08, 0.3), 0)
+        return depth * np.tanh(u(1, 4) * np.sin(u(9, 26) * t + u(0, 6)))
+
+    x = np.linspace(-1, 1, 28)
+    y = x[:, None]
+    light = (1 + u(-0.12, 0.12) * x + stripes(x)) * (1 - u(0, 0.1) * y + stripes(y))
+    folds = 1 + u(0.02, 0.07) * np.sin(u(3, 9) * x + u(-5, 5) * y + u(0, 6))
+    return light * folds * (1 + 0.03 * rng.standard_normal((n, 28, 28)))

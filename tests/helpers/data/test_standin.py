@@ -1,29 +1,22 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 
-from helpers.data import garments
-from helpers.data import standin as sample
+from helpers.data import standin
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return sample.digits()
+    return standin.digits()
 
 
 @pytest.fixture(scope="module")
 def clothes():
-    return garments.draw(train=1000, test=200)
+    return standin.garments(train=1000, test=200)
 
 
-def nearest(train, test):
-    """Share of test images whose nearest training image has their label."""
-    a, b = (images[:4000].reshape(-1, 784).astype(np.float32) for images, _ in (train, test))
-    distance = (b**2).sum(1)[:, None] - 2 * b @ a.T + (a**2).sum(1)
-    return (train[1][distance.argmin(1)] == test[1]).mean()
-
-
-@pytest.mark.parametrize(("name", "known"), [("digits", 0.9), ("clothes", 0.9)])
-def test_ten_classes_that_can_be_told_apart(request, name, known):
+@pytest.mark.parametrize("name", ["digits", "clothes"])
+def test_ten_classes_that_can_be_told_apart(request, name):
     train, test = request.getfixturevalue(name)
     for images, labels in (train, test):
         assert images.shape == (len(labels), 28, 28) and images.dtype == np.uint8
@@ -32,7 +25,10 @@ def test_ten_classes_that_can_be_told_apart(request, name, known):
         levels = np.bincount(images[:1000].ravel())
         assert (levels > 0).sum() > 200  # smooth, not black and white
         assert set(labels[:100]) == set(range(10))  # shuffled: the first N are of every class
-    assert nearest(train, test) > known
+    (seen, known), (unseen, wanted) = ((a[:2000].reshape(-1, 784) / 255, b[:2000])
+                                       for a, b in (train, test))  # fmt: skip
+    told = RidgeClassifier().fit(seen, known).predict(unseen)
+    assert (told == wanted).mean() > 0.8
 
 
 def test_digits_stand_as_in_mnist(digits):
@@ -47,13 +43,9 @@ def test_digits_stand_as_in_mnist(digits):
     assert (images[:, [0, -1]].max((1, 2)) > 0).mean() < 0.001  # hardly one reaches the border
 
 
-def test_the_same_seed_gives_the_same_bytes(digits, clothes):
-    again = garments.draw(train=1000, test=200)
-    other = garments.draw(seed=1, train=1000, test=200)
+def test_the_same_seed_gives_the_same_bytes(clothes):
+    again = standin.garments(train=1000, test=200)
+    other = standin.garments(seed=1, train=1000, test=200)
     for part in (0, 1):
         assert np.array_equal(clothes[part][0], again[part][0])
         assert not np.array_equal(clothes[part][0], other[part][0])
-    again = sample.digits()
-    for part in (0, 1):
-        for k in (0, 1):
-            assert np.array_equal(digits[part][k], again[part][k])

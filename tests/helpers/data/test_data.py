@@ -1,0 +1,207 @@
+import ast
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from written import csv, pictures, refusal, same_as_written, write_csv, write_idx
+
+from helpers import data
+from helpers.data import download, standin
+
+
+@pytest.mark.fault(1)
+def test_csv_without_its_other_half_names_what_is_looked_for(root):
+    write_csv(root)
+    (root / "mnist_test.csv").unlink()
+    for source in ("csv", "auto"):
+        line = refusal(root, source)
+        assert line.startswith(f"{root / 'mnist_test.csv'}: no such file")
+        assert "mnist_train.csv is there" in line
+
+
+def test_csv_and_idx_of_one_set_have_the_same_hashes(root, tmp_path):
+    write_idx(root)
+    for part, name in (("train", "train.csv"), ("test", "test.csv")):
+        (root / name).write_text(csv(*pictures(4, len(part)), "zero"))
+    found = [data.load("MNIST", source, root).sha256 for source in ("csv", "idx")]
+    assert found[0] == found[1] and list(found[0]) == list(data.PARTS)
+
+
+# Known sets
+
+
+def known(monkeypatch, root):
+    """Makes what write_idx(root) has written the published MNIST."""
+    found = data.load("MNIST", "idx", root)
+    published = tuple(found.sha256[part] for part in data.PARTS)
+    ordered = tuple(map(data._in_any_order, (found.train, found.test)))
+    here = data.SETS["MNIST"]._replace(published=published, in_any_order=ordered)
+    monkeypatch.setitem(data.SETS, "MNIST", here)
+    return found
+
+
+@pytest.mark.fault(20)
+def test_other_images_than_the_published_need_a_named_source(root, monkeypatch):
+    files = write_idx(root, n=12)
+    mine = known(monkeypatch, root).sha256
+    found = data.load("MNIST", "auto", root)
+    assert found.verified and data.describe(found).endswith("(verified)")
+    for part, path in files.items():
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[-1] ^= 1  # a good label, a good pixel: nothing else can tell
+        path.write_bytes(changed)
+        line = refusal(root, "auto")
+        assert line.startswith(f"{root / 'MNIST/raw'}: not the published MNIST: SHA-256 of {part}")
+        assert mine[part][:12] in line and line.endswith("say so with source='idx'")
+        found = data.load("MNIST", "idx", root)
+        assert not found.verified and found.sha256[part][:12] in line
+        assert data.describe(found).endswith("(not the published files)")
+        assert path.read_bytes() == changed
+        path.write_bytes(whole)
+
+
+@pytest.mark.fault(20)
+def test_published_images_in_another_order_are_known(root, monkeypatch):
+    write_idx(root)
+    known(monkeypatch, root)
+    (root / "MNIST/raw").rename(root / "away")
+    order = [2, 0, 3, 1]
+    images, labels = pictures(4, len("train"))
+    (root / "mnist_test.csv").write_text(csv(*pictures(4, len("test"))))
+    path = root / "mnist_train.csv"
+    path.write_text(csv(images[order], labels[order], "kaggle"))
+    found = data.load("MNIST", "auto", root)
+    assert found.verified and data.describe(found).endswith("(verified, in another order than "
+                                                            "published)")  # fmt: skip
+    path.write_text(csv(images[order], labels))  # the same images, the same labels, mismatched
+    assert f"{path} and mnist_test.csv: not the published MNIST" in refusal(root, "auto")
+    (root / "mnist_test.csv").write_text(csv(pictures(4, len("test"))[0], None))
+    line = refusal(root, "auto", need_test_labels=False)
+    assert line.startswith(f"{path} and mnist_test.csv: not the published MNIST")
+
+
+def test_auto_without_data_and_network_says_so_and_takes_the_stand_in(root, capsys, monkeypatch):
+    monkeypatch.setattr(standin, "digits", lambda: [pictures(4), pictures(2)])
+    found = data.load("MNIST", data_dir=root)
+    assert (found.source, found.real, found.verified) == ("sample", False, False)
+    assert "STAND-IN: not the real set" in data.describe(found)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("MNIST: downloading") and len(told) == 2
+    assert "download failed: no route to host" in told[1] and "not the real set" in told[1]
+    assert not any(root.rglob("*.part"))
+
+
+@pytest.mark.parametrize("name", ["KMNIST", "EMNIST-letters"])
+def test_a_set_without_stand_in_says_how_to_get_it(root, name):
+    for source, says in (("auto", "download failed"), ("sample", "no built-in stand-in")):
+        with pytest.raises(FileNotFoundError, match=says) as caught:
+            data.load(name, source, root)
+        assert "data/README.md" in str(caught.value)
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("csv", "mnist_train.csv and mnist_test.csv or train.csv and test.csv"),
+        ("idx", "MNIST/raw/train-images-idx3-ubyte: no such file (nor .gz)"),
+    ],
+)
+def test_a_missing_file_is_named_and_nothing_is_fetched(root, monkeypatch, source, name):
+    monkeypatch.setattr(download, "fetch", lambda *args: pytest.fail("a silent download"))
+    line = refusal(root, source)
+    assert line.startswith(str(root)) and name in line
+    assert line.endswith(
+        f"put MNIST into {root} as data/README.md says, or use source='download', "
+        "or use source='sample' for the built-in stand-in"
+    )
+    assert not any(root.iterdir())
+
+
+def test_train_limit(root, unknown):
+    write_idx(root)
+    found = data.load("MNIST", data_dir=root, train_limit=3)
+    whole = data.load("MNIST", data_dir=root)
+    np.testing.assert_array_equal(found.train.images, whole.train.images[:3])
+    assert len(found.train.labels) == 3 and len(found.test.images) == 4
+    assert found.sha256 == whole.sha256 and "the first 3 training images" in found.where
+    assert refusal(root, "auto", train_limit=5).startswith("train_limit 5 is more than the 4")
+    for wrong in (-1, True, 1.5, "3"):
+        assert refusal(root, "auto", train_limit=wrong).startswith("train_limit must be")
+
+
+def test_wrong_names_are_refused_with_the_closest(root):
+    with pytest.raises(ValueError, match="^dataset must be one of .* did you mean 'FashionMNIST'"):
+        data.load("fashionMNIST")
+    with pytest.raises(ValueError, match="^source must be one of .*, got 'sampel'.*'sample'"):
+        data.load(source="sampel")
+    with pytest.raises(ValueError, match="got 'mnist'; did you mean 'MNIST'"):
+        data.load("mnist")
+    with pytest.raises(ValueError, match="^dataset .*got '../../etc'"):
+        data.load("../../etc")
+    for wrong in (5, None, "a\0b"):
+        with pytest.raises(ValueError, match="^data_dir must be"):
+            data.load(data_dir=wrong)
+    with pytest.raises(FileNotFoundError, match="^data_dir .*nowhere: no such folder"):
+        data.load(data_dir=root / "nowhere")
+
+
+def test_where_is_told_as_the_user_named_it(root, monkeypatch, unknown):
+    write_idx(root)
+    monkeypatch.setenv("DATA_DIR", str(root))
+    assert data.load().where == "$DATA_DIR/MNIST/raw"
+    monkeypatch.delenv("DATA_DIR")
+    monkeypatch.setattr(data.paths, "ROOT", root.parent)
+    root.rename(root.parent / "data")
+    assert data.load().where == "data/MNIST/raw"
+    monkeypatch.chdir(root.parent)
+    assert data.load(data_dir="./data").where == "data/MNIST/raw"
+
+
+@pytest.mark.parametrize("make", [lambda a: a, torch.from_numpy])
+def test_ranges(make):
+    levels = make(np.arange(256, dtype=np.uint8))
+    unit, signed = data.to_unit(levels), data.to_signed(levels)
+    assert unit.dtype == signed.dtype == torch.float32
+    assert (unit[0], unit[255], signed[0], signed[255]) == (0, 1, -1, 1)
+    assert torch.equal((unit * 255).round().byte(), torch.arange(256).byte())
+    assert torch.equal(((signed + 1) * 127.5).round().byte(), torch.arange(256).byte())
+    with pytest.raises(ValueError, match="uint8"):
+        data.to_unit(levels[:2] / 2)
+
+
+def test_import_loads_nothing_heavy():
+    """Seconds; who only reads files need not wait for them. What they need is imported inside."""
+    for path in Path(data.__file__).parent.glob("*.py"):
+        top = [node for node in ast.parse(path.read_text()).body if "Import" in str(type(node))]
+        names = {getattr(node, "module", None) or node.names[0].name for node in top}
+        assert not {name.partition(".")[0] for name in names} & {
+            "torch", "torchvision", "sklearn", "scipy", "pandas", "PIL"
+        }  # fmt: skip
+
+
+def test_the_distributions_package_is_taken_after_data_dir_and_before_a_download(
+    root, tmp_path, monkeypatch
+):
+    write_idx(tmp_path / "usr", "FashionMNIST")
+    (tmp_path / "usr/FashionMNIST/raw").rename(tmp_path / "package")
+    row = data.SETS["FashionMNIST"]._replace(package=str(tmp_path / "package"), published=())
+    monkeypatch.setitem(data.SETS, "FashionMNIST", row)
+    found = data.load("FashionMNIST", data_dir=root)
+    same_as_written(found, 4)
+    assert (found.source, found.where) == ("idx", str(tmp_path / "package"))
+    write_idx(root, "FashionMNIST", n=5)
+    same_as_written(data.load("FashionMNIST", data_dir=root), 5)
+
+
+@pytest.mark.fault(20)
+@pytest.mark.skipif("DATA_DIR" not in os.environ, reason="DATA_DIR is not set")
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_published_files_are_verified(name, monkeypatch):
+    monkeypatch.undo()
+    found = data.load(name, "auto")
+    assert found.verified and found.real and data.describe(found).endswith("(verified)")
+    assert found.train.images.shape == (60_000, 28, 28) and len(found.test.images) == 10_000
