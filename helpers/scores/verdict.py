@@ -232,8 +232,8 @@ def movement(changes):
     least = min(range(len(changes)), key=changes.__getitem__)
     text = (
         f"Between the first two epochs a pixel changed by {changes[0]:.1f} gray levels on average "
-        f"and between the last two by {changes[-1]:.1f}. The change into epoch {least + 2} was the "
-        f"smallest, {changes[least]:.1f}."
+        f"and between the last two by {changes[-1]:.1f}. The change into epoch {least + 2} was "
+        f"the smallest, {changes[least]:.1f}."
     )
     rest = "have come to rest" if changes[-1] < FROZEN else "have not come to rest"
     return f"{text} The images {rest}."
@@ -412,7 +412,7 @@ def _of(result, key, what="value"):
 
 
 def _epochs(history):
-    return "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+    return f"{len(history)} epoch" + "s" * (len(history) > 1)
 
 
 def _signed(value):
