@@ -1,9 +1,8 @@
 """The rows of the tables: what each score is called, how it reads, what it is compared with.
 
 Change a label, a number of digits or a protocol line in SPECS, the headings of floor and ceiling
-in GROUPS, the published numbers in PARZEN_PUBLISHED. `entry` makes from a number what scores.json
-holds of it; the functions after it make (columns, rows) of strings from the results of
-helpers/scores.py, for `show.show_table`. Nothing is computed here but means and their spread.
+in GROUPS. `entry` makes from a number what scores.json holds of it; the functions after it make
+(columns, rows) of texts for a table. Nothing is computed here but means and their spread.
 """
 
 import math
@@ -11,7 +10,7 @@ import statistics
 from types import SimpleNamespace
 from typing import NamedTuple
 
-FORMAT = 1  # of scores.json; raise it when a protocol changes: no kept floor then serves another
+FORMAT = 2  # of scores.json; raise it when a protocol changes: no kept floor then serves another
 
 
 class Spec(NamedTuple):
@@ -29,7 +28,9 @@ SPECS = {
     "fid": Spec(
         "samples", "Fréchet distance (FID)", "↓", 2, "",
         "fit a Gaussian to the 128 features of {n} generated and of {n} test images: "
-        "‖m − m′‖² + tr(C + C′ − 2 (C C′)^½)",
+        "‖m − m′‖² + tr(C + C′ − 2 (C C′)^½). "
+        "The floor is not zero because {n} images do not fix a covariance: equal distributions "
+        "have it too, and KID is without that bias",
     ),
     "kid": Spec(
         "samples", "kernel distance (KID) × 1,000", "↓", 2, "",
@@ -65,12 +66,14 @@ SPECS = {
         "share of all, which new images hit; a copier reaches 100%",
     ),
     "uneven": Spec(
-        "classes", "distance of class shares from uniform", "↓", 3, "",
-        "½ Σ |share - 1/{classes}| over the classes that the feature network sees in {n} images",
+        "classes", "distance of class shares from real ones", "↓", 3, "",
+        "½ Σ |share − real share| over the classes that the feature network sees in {n} images; "
+        "real shares: those that it sees in all training images",
     ),
     "rarest": Spec(
-        "classes", "share of the rarest class", "↑", 2, "%",
-        "as above; an even spread gives one in {classes}",
+        "classes", "share of the most neglected class ÷ its real share", "↑", 2, "",
+        "the smallest ratio of share and real share over the classes: 1 if all are as frequent as "
+        "they should be, 0 if one is missing",
     ),
     "diversity": Spec(
         "classes", "diversity within classes", "≈", 3, "",
@@ -81,12 +84,6 @@ SPECS = {
         "classes", "diversity of the least diverse class", "≈", 3, "",
         "the smallest of these ratios; a class seen fewer than 10 times counts as 0, here and in "
         "the mean",
-    ),
-    "parzen": Spec(
-        "parzen", "Parzen-window log-likelihood", "↑", 1, "nats",
-        "mean log-density of {n} test images under Gaussians around {n} generated ones, their "
-        "width chosen on {held} training images (Goodfellow et al. 2014); ± is the standard error "
-        "over test images",
     ),
     "recon": Spec(
         "likelihood", "test error", "↓", 2, "",
@@ -114,14 +111,6 @@ SPECS = {
         "−ln of the mean of 100 weights p(x, z)/q(z|x), variance ½: a tighter upper bound on "
         "−ln p(x); ± is the standard error over {n} test images",
     ),
-    "neg_iwae_few": Spec(
-        "likelihood", "the same, fewer images", "↓", 2, "nats",
-        "the K = 100 bound on the {few} test images of the next line",
-    ),
-    "neg_iwae_1000": Spec(
-        "likelihood", "the same, K = 1,000", "↓", 2, "nats",
-        "as above with 1,000 weights: what is left of the gap between bound and −ln p(x)",
-    ),
     "neg_elbo_best": Spec(
         "likelihood", "−ELBO, best variance", "↓", 2, "nats",
         "as −ELBO, with the one pixel variance that suits the training images best ({variance}); "
@@ -129,7 +118,7 @@ SPECS = {
     ),
     "active": Spec(
         "likelihood", "active latents", "", 0, "",
-        "latents whose μ(x) has a variance over the test images of more than 0.01, a low bar",
+        "latents whose KL, averaged over the test images, is above {carries} nats",
     ),
     "agreement": Spec(
         "labels", "label agreement", "↑", 1, "%",
@@ -147,19 +136,9 @@ SPECS = {
 GROUPS = {
     "samples": ("real training images", "shuffled pixels"),
     "classes": ("real training images", "worst"),
-    "parzen": ("real training images", "shuffled pixels"),
     "likelihood": ("linear VAE (PCA)", "mean image"),
     "labels": ("real images", "chance"),
 }
-
-GOODFELLOW = "Goodfellow et al. 2014, Table 1"
-PARZEN_PUBLISHED = (
-    ("Stacked contractive autoencoder", 121.0, 1.6, GOODFELLOW),
-    ("Conditional GAN", 132.0, 1.8, "Mirza & Osindero 2014, Table 1"),
-    ("Deep belief network", 138.0, 2.0, GOODFELLOW),
-    ("Deep generative stochastic network", 214.0, 1.1, GOODFELLOW),
-    ("GAN", 225.0, 2.0, GOODFELLOW),
-)
 
 
 def entry(key, values, floor, ceiling, **counts):
@@ -232,30 +211,11 @@ def protocol(result):
     )
 
 
-def parzen_rows(result):
-    """(columns, rows): this run's Parzen log-likelihood beside the published ones, worst first.
-
-    The published rows are of MNIST with 10,000 samples; for anything else they are left out.
-    """
-    score = result["scores"]["parzen"]
-    here = f"{result['n']:,} samples, σ = {score['sigma']:.3f}"
-    table = [
-        ("real training images", score["floor"], None, f"{result['n']:,} samples, this project"),
-        ("this run", score["value"], score["std"], here),
-    ]
-    if result["data"]["name"] == "MNIST" and result["data"]["verified"] and result["n"] == 10_000:
-        table += PARZEN_PUBLISHED
-    return ("model", "log-likelihood in nats", "source"), [
-        (name, number(value, 1) + (f" ± {error:.1f}" if error else ""), source)
-        for name, value, error, source in sorted(table, key=lambda row: row[1])
-    ]
-
-
 # --- Labels ----------------------------------------------------------------------------------
 
 
 def per_class_rows(result):
-    """(columns, rows): what the network sees when each label is asked for (`evaluate.cgan`)."""
+    """(columns, rows): what the network sees when each label is asked for (`scores.cgan`)."""
     table = []
     for own, (name, share) in enumerate(result["per_class"].items()):
         counts = result["confusion"][own]
@@ -267,7 +227,7 @@ def per_class_rows(result):
 
 
 def classroom_rows(result):
-    """(columns, rows) of what `evaluate.classroom` returns."""
+    """(columns, rows) of what `scores.classroom` returns."""
     columns = ("share of the training images", "images", "real only", "with as many generated")
     table = [
         (
@@ -282,46 +242,9 @@ def classroom_rows(result):
 
 
 def gan_train_rows(result):
-    """(columns, rows) of what `evaluate.gan_train` returns."""
+    """(columns, rows) of what `scores.gan_train` returns."""
     columns = ("trained on", "accuracy on real test images")
     return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
-
-
-# --- Several runs ----------------------------------------------------------------------------
-
-
-def study_rows(seeds, others, keys, floor="real images"):
-    """(columns, rows): scores of runs that differ in the seed alone, then of the others.
-
-    seeds, others: {name: result of `evaluate`}.  keys: {key of SPECS: heading}.  floor: the name
-    of the last row, the scores' floors. Several seeds give a mean and a standard deviation.
-    """
-    first = next(iter(seeds.values()))
-    table = [(name, *(_value(result, key) for key in keys)) for name, result in seeds.items()]
-    if len(seeds) > 1:
-        table.append(("mean ± standard deviation", *(_spread_of(seeds, key) for key in keys)))
-    table += [(name, *(_value(result, key) for key in keys)) for name, result in others.items()]
-    floors = [first["scores"][key] for key in keys]
-    table.append((floor, *(number(score["floor"], score["digits"]) for score in floors)))
-    headings = [f"{heading} {SPECS[key].better}".strip() for key, heading in keys.items()]
-    return ("run", *headings), table
-
-
-def all_values(results):
-    """{run: {score: number}} of {run: result}, for scores.json."""
-    return {name: vars(values(result)) for name, result in results.items()}
-
-
-def _value(result, key):
-    return number(result["scores"][key]["value"], SPECS[key].digits)
-
-
-def _spread_of(results, key):
-    values = [result["scores"][key]["value"] for result in results.values()]
-    if None in values:
-        return "–"
-    digits = SPECS[key].digits
-    return f"{number(statistics.fmean(values), digits)} ± {statistics.stdev(values):.{digits}f}"
 
 
 # --- Cells -----------------------------------------------------------------------------------

@@ -1,0 +1,215 @@
+"""Do generated images look like real ones, are all kinds there, and are they new?
+
+Distances and overlaps of two clouds of features, and the nearest image by pixels. Work stays on
+the device of the tensors, all-pairs work goes block by block (BLOCK entries of the distance
+matrix at a time), and sums are taken in float64.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from helpers.scores import network, tables
+from helpers.scores.setting import CACHE, kept, pixels, training_images
+from helpers.training import rng
+
+BLOCK = 2**22  # entries of a distance matrix held at once: 16 MiB in float32, near the cache
+LOOKED_UP = 500  # images whose nearest training image is searched
+
+
+def likeness(setting, seen):
+    """{score: value} of generated images, from what the network sees in them."""
+    real = setting.real.features
+    return {
+        "fid": frechet(seen.features, real),
+        "kid": 1000 * kernel_distance(seen.features, real),
+        **manifold(real, seen.features)._asdict(),
+    }
+
+
+def frechet(a, b):
+    """Frechet distance of the Gaussians fitted to features a (N, d) and b (M, d): "FID".
+
+    |mean_a - mean_b|^2 + trace(A + B - 2 (A B)^(1/2)): Dowson & Landau 1982; Heusel et al. 2017,
+    eq. 6 (arXiv:1706.08500). Biased upwards for few samples: compare equal N. trace (A B)^(1/2) is
+    the sum of the roots of the eigenvalues of the symmetric A^(1/2) B A^(1/2), which stay real
+    where a general matrix root does not.
+    """
+    (mean_a, cov_a), (mean_b, cov_b) = _moments(a), _moments(b)
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    gap = (mean_a - mean_b).square().sum()
+    return max(0.0, float(gap + cov_a.trace() + cov_b.trace() - 2 * cross))
+
+
+def kernel_distance(a, b):
+    """Squared maximum mean discrepancy of features a (N, d), b (M, d): "KID", unbiased.
+
+    Kernel (x.y / d + 1)^3; all pairs instead of random subsets; may fall below 0. The kernel is
+    not scale free: features should have unit variance. Binkowski et al. 2018 (arXiv:1801.01401).
+    """
+    a, b = _floats(a), _floats(b)
+    n, m = len(a), len(b)
+    if min(n, m) < 2:
+        raise ValueError(f"kernel_distance needs two or more vectors a side, got {n} and {m}")
+
+    def within(x):  # without the pairs of a vector with itself
+        own = _double((x.square().mean(1) + 1).pow(3)).sum().item()
+        return (_kernel_sum(x, x) - own) / (len(x) * (len(x) - 1))
+
+    return within(a) + within(b) - 2 * _kernel_sum(a, b) / (n * m)
+
+
+class Manifold(NamedTuple):
+    """Precision, recall, density and coverage: 1 is a perfect match (density may exceed it)."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifold(real, fake, k=5):
+    """How two clouds of features overlap: real (N, d), fake (M, d) -> Manifold.
+
+    A ball around each point reaches its k-th nearest neighbor of the same cloud. precision: share
+    of fake points in some real ball; recall: share of real points in some fake ball (Kynkaanniemi
+    et al. 2019, arXiv:1904.06991). density: real balls around a fake point, divided by k;
+    coverage: share of real balls that hold a fake point (Naeem et al. 2020, arXiv:2002.09797).
+    """
+    real, fake = _floats(real), _floats(fake)
+    if min(len(real), len(fake)) <= k:
+        raise ValueError(f"k must be below the number of vectors, got {k} for {len(fake)}")
+    real_reach, fake_reach = _kth_neighbor(real, k), _kth_neighbor(fake, k)
+    balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
+    covered = recalled = 0
+    for rows, gaps in _squared_distances(real, fake):
+        inside = gaps <= real_reach[rows, None]
+        balls += inside.sum(0)
+        covered += int(inside.any(1).sum())
+        recalled += int((gaps <= fake_reach).any(1).sum())
+    return Manifold(
+        precision=int((balls > 0).sum()) / len(fake),
+        recall=recalled / len(real),
+        density=int(balls.sum()) / (k * len(fake)),
+        coverage=covered / len(real),
+    )
+
+
+def reconstructions(setting, encode, decode, fid):
+    """The entry "fid_recon": training images that were encoded and decoded; fid: that entry."""
+    decoded = decode(encode(pixels(training_images(setting), setting.device))[0])
+    images = decoded.mul(255).round().clamp(0, 255).to(torch.uint8).view(-1, 28, 28)
+    seen = network.look(setting.network.net, images)
+    value = frechet(seen.features, setting.real.features)
+    return tables.entry("fid_recon", [value], fid["floor"], fid["ceiling"], n=len(images))
+
+
+# --- New, or copied? -------------------------------------------------------------------------
+
+
+def nearest(queries, base):
+    """The nearest row of base (M, d) to each row of queries (N, d): (distance, index), each (N,).
+
+    Euclidean. Found in float32 by matrix products, then recomputed exactly for the winner.
+    """
+    queries, base = _floats(queries), _floats(base)
+    index = torch.cat([gaps.argmin(1) for _, gaps in _squared_distances(queries, base)])
+    return (queries - base[index]).norm(dim=1), index
+
+
+def memorization(data, images, device="cpu", cache=CACHE):
+    """The nearest training image of each of the images (N, 28, 28) uint8, by pixels.
+
+    Returns {"index": [...], "distance": [...], "percentile": [...]}, N each: the distance is
+    Euclidean for pixels in [0, 1]; the percentile says how many of 500 real test images have a
+    nearer training image. A copy has distance 0 and percentile 0. Smooth images lie near many
+    others: a low percentile alone is no proof.
+    """
+    train = pixels(data.train.images, device)
+
+    def compute():
+        order = torch.randperm(len(data.test.images), generator=rng(0, "looked up"))[:LOOKED_UP]
+        test = pixels(torch.as_tensor(data.test.images)[order], device)
+        return nearest(test, train)[0].sort().values.tolist()
+
+    known = torch.tensor(kept(cache, data, "distances", [], compute))
+    distance, index = nearest(pixels(images, device), train)
+    below = torch.searchsorted(known, distance.cpu().contiguous())
+    return {
+        "index": index.tolist(),
+        "distance": distance.tolist(),
+        "percentile": (100 * below / len(known)).tolist(),
+    }
+
+
+def unseen(setting, images):
+    """The entry "unseen": how often is the nearest real image one of the training images?"""
+    images = pixels(images[:LOOKED_UP], setting.device)
+    train, test = setting.data.train.images, setting.data.test.images
+    to_train, _ = nearest(images, pixels(train, setting.device))
+    to_test, _ = nearest(images, pixels(test, setting.device))
+    share = (to_train < to_test).double().mean().item()
+    counts = {"looked": len(images), "train": len(train), "test": len(test)}
+    chance = 100 * len(train) / (len(train) + len(test))
+    error = 100 * math.sqrt(share * (1 - share) / len(images))
+    spread = {"std": error, "spread": "standard error over generated images"}
+    return tables.entry("unseen", [100 * share], chance, 100.0, **counts) | spread
+
+
+# --- Inside ----------------------------------------------------------------------------------
+
+
+def _floats(x):
+    return torch.as_tensor(x).flatten(1).float()
+
+
+def _double(x):
+    return torch.as_tensor(x).cpu().double()  # float64 lives on the CPU: not every GPU has it
+
+
+def _moments(x):
+    """Mean (d,) and covariance (d, d) of x (N, d) in float64."""
+    x = _double(x)
+    if len(x) < 2:
+        raise ValueError(f"a covariance needs two or more vectors, got {len(x)}")
+    return x.mean(0), x.T.cov()
+
+
+def _blocks(rows, columns):
+    """Slices of the rows such that a block of rows x columns holds at most BLOCK entries."""
+    step = max(1, BLOCK // max(1, columns))
+    return [slice(start, start + step) for start in range(0, rows, step)]
+
+
+def _squared_distances(a, b):
+    """Yields (slice of the rows of a, |a_i - b_j|^2 for these rows and all of b), block by block.
+
+    By one matrix product a block; rounding may leave 1e-6 of |a|^2 + |b|^2 where 0 is exact.
+    """
+    b_squared = (b * b).sum(1)
+    for rows in _blocks(len(a), len(b)):
+        part = a[rows]
+        gaps = torch.addmm(b_squared, part, b.T, alpha=-2)
+        yield rows, gaps.add_((part * part).sum(1, keepdim=True)).clamp_(min=0)
+
+
+def _kth_neighbor(x, k):
+    """Squared distance of each row to its k-th nearest other row: (N,)."""
+    reach = []
+    for rows, gaps in _squared_distances(x, x):
+        own = torch.arange(len(gaps), device=x.device)
+        gaps[own, own + rows.start] = math.inf
+        reach.append(gaps.topk(k, dim=1, largest=False).values[:, -1])
+    return torch.cat(reach)
+
+
+def _kernel_sum(a, b):
+    """Sum of (a_i.b_j / d + 1)^3 over all pairs."""
+    ones, total = a.new_ones(()), 0.0
+    for rows in _blocks(len(a), len(b)):
+        kernel = torch.addmm(ones, a[rows], b.T, alpha=1 / a.shape[1]).pow_(3)
+        total += _double(kernel.sum(1)).sum().item()
+    return total

@@ -1,0 +1,55 @@
+"""A small data set, its scores' options, and samplers of known quality."""
+
+import pytest
+import torch
+
+from helpers import data
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Some stand-in digits; called verified, so that the pinned network looks at them."""
+    full = data.load("MNIST", "sample")
+    train, test = (
+        data.Images(part.images[:n], part.labels[:n])
+        for part, n in ((full.train, 4000), (full.test, 1000))
+    )
+    return full._replace(train=train, test=test, verified=True)
+
+
+@pytest.fixture(scope="session")
+def options(tmp_path_factory):
+    return {"n": 300, "sampling_seeds": 1, "cache": tmp_path_factory.mktemp("cache")}
+
+
+@pytest.fixture(scope="session")
+def sampler():
+    """sampler(part, change): samples that are images of a data.Images, changed."""
+
+    def make(part, change=lambda images, rng: images):
+        images = torch.from_numpy(part.images)
+
+        def sample(n, rng):
+            return change(images[torch.randperm(len(images), generator=rng)[:n]], rng)
+
+        return sample
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def labeled_sampler():
+    """labeled_sampler(part, wrong): images of the label asked for, but for a share of them."""
+
+    def make(part, wrong):
+        images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+
+        def sample(wanted, rng):
+            other = torch.randint(10, wanted.shape, generator=rng)
+            label = torch.where(torch.rand(wanted.shape, generator=rng) < wrong, other, wanted)
+            score = torch.rand((len(label), len(labels)), generator=rng)
+            return images[(score * (labels == label[:, None])).argmax(1)]
+
+        return sample
+
+    return make

@@ -1,0 +1,151 @@
+"""The bounds against exactly solvable linear-Gaussian models, scipy and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from helpers import data, scores
+from helpers.scores import likelihood
+
+
+@pytest.fixture
+def linear_model():
+    """x = W z + b + noise of variance 1/2 in 12 dimensions, 3 latents; p(x) is a Gaussian."""
+    rng = torch.Generator().manual_seed(1)
+    w, b = torch.randn(12, 3, generator=rng), torch.rand(12, generator=rng)
+    z = torch.randn(200, 3, generator=rng)
+    x = z @ w.T + b + math.sqrt(0.5) * torch.randn(200, 12, generator=rng)
+    marginal = multivariate_normal(b.numpy(), (w @ w.T + 0.5 * torch.eye(12)).double().numpy())
+    return w, b, x, torch.from_numpy(marginal.logpdf(x.double().numpy()))
+
+
+def test_importance_bound_is_exact_at_the_true_posterior(linear_model):
+    w, b, x, exact = linear_model
+    precision = torch.eye(3) + 2 * w.T @ w
+    # The posterior is not diagonal: rotate z so that it is
+    _, rotation = torch.linalg.eigh(precision)
+    w = w @ rotation
+    variance = 1 / (1 + 2 * w.square().sum(0))
+
+    def encode(x):
+        mu = 2 * (x - b) @ w * variance
+        return mu, variance.log().expand_as(mu)
+
+    rng = torch.Generator().manual_seed(0)
+    weights = likelihood.log_weights(x, encode, lambda z: z @ w.T + b, 7, rng, entries=500)
+    torch.testing.assert_close(weights, exact[:, None].expand(-1, 7), atol=1e-3, rtol=0)
+
+
+def test_importance_bound_rises_towards_the_likelihood(linear_model):
+    w, b, x, exact = linear_model
+
+    def encode(x):  # a crude guess: shrunk and too wide
+        mu = 0.7 * torch.linalg.lstsq(w, (x - b).T).solution.T
+        return mu, torch.full_like(mu, math.log(0.3))
+
+    rng = torch.Generator().manual_seed(0)
+    weights = likelihood.log_weights(x, encode, lambda z: z @ w.T + b, 2000, rng)
+    bounds = [
+        likelihood.importance_bound(weights.view(-1, k)).mean().item() for k in (1, 10, 100, 2000)
+    ]
+    assert bounds == sorted(bounds)
+    assert bounds[0] < exact.mean() - 0.3
+    assert bounds[-1] == pytest.approx(exact.mean().item(), abs=0.02)
+    # K = 1 is the evidence lower bound: expected error and KL, in closed form
+    mu, logvar = encode(x)
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+    error = (x - mu @ w.T - b).square().sum(1) + (logvar.exp() * w.square().sum(0)).sum(1)
+    elbo = -(likelihood.gaussian_nll(error, width=12) + kl)
+    assert bounds[0] == pytest.approx(elbo.mean().item(), abs=0.08)
+
+
+def test_gaussian_nll_is_scipys():
+    x = np.random.default_rng(0).random(784)
+    for variance in (0.5, 0.02):
+        direct = -multivariate_normal(np.zeros(784), variance * np.eye(784)).logpdf(x)
+        assert likelihood.gaussian_nll((x**2).sum(), variance) == pytest.approx(direct)
+
+
+def test_linear_vae_is_the_gaussian_of_its_axes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 5)) * [3.0, 2.0, 0.4, 0.3, 0.2]
+    values, vectors = (part[..., ::-1] for part in np.linalg.eigh(np.cov(x.T)))
+    for variance, pca in (
+        (values[3:].mean(), likelihood.linear_vae(x, 3)),
+        (0.5, likelihood.with_variance(likelihood.linear_vae(x, 3), 0.5)),  # leaves out one axis
+    ):
+        w = vectors[:, :3] * np.sqrt(np.maximum(values[:3] - variance, 0))
+
+        def density(factor, w=w, variance=variance):
+            covariance = factor * w @ w.T + variance * np.eye(5)
+            return multivariate_normal(x.mean(0), covariance).logpdf(x)
+
+        np.testing.assert_allclose(pca.score_samples(x), density(1), rtol=1e-12)
+        assert density(1).mean() > max(density(0.8).mean(), density(1.2).mean())
+
+
+def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
+    pca = likelihood.linear_vae(data.to_unit(digits.train.images).flatten(1).double().numpy(), 16)
+    mean, axes, along = (
+        torch.from_numpy(part).float()
+        for part in (pca.mean_, pca.components_.T, pca.explained_variance_)
+    )
+    scale = (along - 0.5).clamp(min=0).sqrt()
+
+    def encode(x):  # the exact posterior of probabilistic PCA with variance 1/2
+        mu = (x - mean) @ axes * scale / along.clamp(min=0.5)
+        return mu, (0.5 / along.clamp(min=0.5)).log().expand_as(mu)
+
+    def decode(z):
+        return z * scale @ axes.T + mean
+
+    result = scores.vae(digits, sampler(digits.train), encode, decode, **options)
+    table = result["scores"]
+    for key in ("neg_elbo", "neg_iwae", "loss"):
+        assert table[key]["value"] == pytest.approx(table[key]["floor"], abs=0.2), key
+    assert table["loss"]["value"] == pytest.approx(table["recon"]["value"] + table["kl"]["value"])
+    assert table["neg_elbo"]["value"] - table["loss"]["value"] == pytest.approx(
+        392 * np.log(np.pi)
+    )
+    assert (
+        table["active"]["value"]
+        == (0.5 * (2 * along).log() > 0.1).sum()
+        == table["active"]["floor"]
+    )
+    assert sum(table["kl"]["per_latent"]) == pytest.approx(table["kl"]["value"], rel=1e-5)
+    assert table["recon_mean"]["floor"] < table["recon_mean"]["value"] < table["recon"]["value"]
+    assert (
+        table["fid_recon"]["floor"] < table["fid_recon"]["value"] < table["fid_recon"]["ceiling"]
+    )
+
+
+def test_a_latent_is_active_if_it_carries_a_tenth_of_a_nat(digits, options, sampler):
+    def encode(x):  # KL 0.5, 0.125 and 0.08 nats: the last has a variance all the same
+        mu = (
+            torch.tensor([1.0, 0.5, 0.4])
+            * torch.where(torch.arange(len(x)) % 2 == 0, 1, -1)[:, None]
+        )
+        return mu, torch.zeros_like(mu)
+
+    table = scores.vae(
+        digits, sampler(digits.train), encode, lambda z: z[:, :1].expand(-1, 784), **options
+    )["scores"]
+    assert table["active"]["value"] == 2 and table["active"]["latents"] == [0, 1]
+    assert "above 0.1 nats" in table["active"]["protocol"]
+
+
+def test_a_vae_needs_no_test_labels(digits, options, sampler, labeled_sampler):
+    bare = digits._replace(test=digits.test._replace(labels=None))
+
+    def encode(x):
+        return x[:, :2], x[:, :2]
+
+    result = scores.vae(
+        bare, sampler(digits.train), encode, lambda z: z[:, :1].expand(-1, 784), **options
+    )
+    assert result["scores"]["kl"]["value"] >= 0
+    with pytest.raises(ValueError, match="test images need labels"):
+        scores.cgan(bare, labeled_sampler(digits.train, 0), **options)
