@@ -225,17 +225,6 @@ def changes(history):
     return [(b - a).abs().mean().item() for a, b in zip(frames, frames[1:], strict=False)]
 
 
-def calm_from(changes, last=10, excess=1.25):
-    """The first epoch after which no change exceeds `excess` times the mean of the last ones.
-
-    changes: from `changes`; the first of them leads to epoch 2.
-    """
-    end = changes[-last:]
-    limit = excess * sum(end) / len(end)
-    loud = [number for number, change in enumerate(changes, start=2) if change > limit]
-    return loud[-1] + 1 if loud else 2
-
-
 def snapshots(wanted, epochs):
     """The epochs to show for the wanted ones: the same, or as far along a shorter run.
 

@@ -76,6 +76,7 @@ class Run:
             config.train_limit,
             need_test_labels=notebook not in UNLABELED,
         )
+        data.check_enough(self.data)
         print(data.describe(self.data))
         self.made_from = self.data.sha256 | {"code": training.code_digest(self.module)}
         folder = paths.run_dir(around.out_dir, notebook) if around.out_dir else self._own_folder()

@@ -123,7 +123,7 @@ def ours(model, config, images, labels, device):
     if model == "vae":
         net, optimizer = vae.build(config, device)
         x, noise = (
-            data.to_unit(images[:n].flatten(1)),
+            training.to_unit(images[:n].flatten(1)),
             torch.randn(n, config.latent_dim).to(device),
         )
         records = vae.train_vae(config, net, optimizer, images, images[:1])
@@ -131,12 +131,12 @@ def ours(model, config, images, labels, device):
     z = training.uniform((n, config.latent_dim), training.rng(0, "bench")).to(device)
     if model == "gan":
         nets = gan.build(config, device)
-        real = data.to_signed(images[:n]).unsqueeze(1)
+        real = training.to_signed(images[:n]).unsqueeze(1)
         records = gan.train_gan(config, nets, images)
         return lambda: next(records), lambda: gan.train_step(*nets[:4], real, z), 1
     nets = cgan.build(config, 10, device)
     g, d, opt_g, opt_d, _ = nets
-    real, y = data.to_signed(images[:n].flatten(1)), labels[:n]
+    real, y = training.to_signed(images[:n].flatten(1)), labels[:n]
     records = cgan.train_cgan(config, nets, images, labels)
 
     def step():
@@ -239,7 +239,7 @@ training.set_up(device, 1)
 images = torch.from_numpy(data.load({dataset!r}).train.images).to(device)
 config = params.VAEConfig(train_limit=0, epochs=1)
 model, optimizer = vae.build(config, device)
-x = data.to_unit(images[:32].flatten(1))
+x = training.to_unit(images[:32].flatten(1))
 vae.train_step(model, optimizer, x, torch.randn(32, 16, device=device), 1.0)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak * (1 if __import__("sys").platform == "darwin" else 1024))

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers import cgan, data, figures, gan, training, vae, weights
+from helpers import cgan, figures, gan, training, vae, weights
 from helpers.checkpoint import read
 from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
@@ -46,7 +46,7 @@ def draw(folder):
     garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
     first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
     a, b = garments.images
-    path = vae.interpolate(garments.net, *data.to_unit(garments.images.flatten(1)), steps=8)
+    path = vae.interpolate(garments.net, *training.to_unit(garments.images.flatten(1)), steps=8)
     steps = torch.cat([a[None], path, b[None]])
     ends = ["image A", *[f"{step / 7:.2f}" for step in range(8)], "image B"]
     drawn = {

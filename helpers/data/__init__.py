@@ -137,25 +137,6 @@ def describe(data):
     return f"{name if own else data.name}: {counts}, source {data.source}: {data.where} ({state})"
 
 
-def to_unit(images):
-    """(...) uint8 array or tensor, any device -> float32 tensor in [0, 1], for the VAE."""
-    return _tensor(images).float() / 255
-
-
-def to_signed(images):
-    """(...) uint8 array or tensor, any device -> float32 tensor in [-1, 1], the range of tanh."""
-    return _tensor(images).float() / 127.5 - 1
-
-
-def _tensor(images):
-    import torch  # seconds; who only reads files need not wait for it
-
-    tensor = torch.as_tensor(images)
-    if tensor.dtype != torch.uint8:
-        raise ValueError(f"images must be uint8 in 0..255, got {tensor.dtype}")
-    return tensor
-
-
 # The four sources: (train, test, where, the two files with labels), or _Absent
 
 

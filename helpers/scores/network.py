@@ -24,11 +24,10 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from helpers import data as datasets
-from helpers.data import to_unit
 from helpers.data.cache import kept
 from helpers.files import write_atomically
 from helpers.paths import ROOT
-from helpers.training import batches, memory_format, pick_device, rng, seeded, set_up
+from helpers.training import batches, memory_format, pick_device, rng, seeded, set_up, to_unit
 
 FEATURES = 128
 PINNED = ROOT / "helpers" / "scores" / "pinned"

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import torch
 
-from helpers.data import to_unit
 from helpers.data.cache import kept as kept_bytes
 from helpers.paths import ROOT
 from helpers.scores import network, tables
-from helpers.training import rng
+from helpers.training import rng, to_unit
 
 CACHE = ROOT / "build" / "cache"
 

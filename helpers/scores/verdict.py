@@ -22,6 +22,7 @@ SURE = 0.98, 0.02  # mean D(x) and D(G(z)) of a discriminator that is never in d
 STEEP = 100.0  # norm of a gradient; ganhacks, number 11 (github.com/soumith/ganhacks)
 OBEYED = 70.0  # percent of labels that a conditional generator obeys
 BEYOND = 4  # standard errors: what is further off is no chance
+TWO_KINDS = ("training", "test")  # of real images
 
 
 class Verdict(NamedTuple):
@@ -225,20 +226,6 @@ def gan_losses(history):
     return text
 
 
-def movement(changes):
-    """How much fixed images still move, from `gan.changes`."""
-    if len(changes) < 2:
-        return ""
-    least = min(range(len(changes)), key=changes.__getitem__)
-    text = (
-        f"Between the first two epochs a pixel changed by {changes[0]:.1f} gray levels on average "
-        f"and between the last two by {changes[-1]:.1f}. The change into epoch {least + 2} was "
-        f"the smallest, {changes[least]:.1f}."
-    )
-    rest = "have come to rest" if changes[-1] < FROZEN else "have not come to rest"
-    return f"{text} The images {rest}."
-
-
 def gan_likeness(result):
     """How far the images are from real ones, and which class is drawn too often or too rarely."""
     score = result["scores"]
@@ -269,6 +256,25 @@ def copies(near, result):
         f"image for {score['value']:.1f}% (± {score['std']:.1f}) of the generated ones, and for "
         f"{score['floor']:.1f}% of new real ones. {verdict}"
     )
+
+
+def judged(logits):
+    """Has the discriminator learned its training images by heart?
+
+    logits: {"training": ..., "test": ..., "generated": ...}, (N,) each, from `gan.logits`.
+    """
+    mean = {name: values.mean().item() for name, values in logits.items()}
+    gap = mean["training"] - mean["test"]
+    error = math.sqrt(sum(logits[name].var().item() / len(logits[name]) for name in TWO_KINDS))
+    memory = (
+        "It trusts the images it was trained on more than new ones: part of its judgment is memory."
+        if gap > BEYOND * error
+        else "It makes no difference between images it was trained on and new ones."
+    )
+    return (
+        f"The mean logit is {mean['training']:.2f} for training images, {mean['test']:.2f} for "
+        f"test images and {mean['generated']:.2f} for generated ones. {memory}"
+    ).replace(" -", " −")
 
 
 def gan_abstract(history, result):

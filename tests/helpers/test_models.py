@@ -310,12 +310,6 @@ def test_images_of_the_same_seed_are_of_uniform_noise():
     assert abs(noise.std().item() - 3**-0.5) < 1e-2
 
 
-def test_calm_begins_after_the_last_large_change():
-    assert gan.calm_from([9.0, 5.0, 3.0, 1.0, 1.0, 1.0], last=3) == 5
-    assert gan.calm_from([1.0, 1.1, 0.9]) == 2
-    assert gan.calm_from([1.0, 1.0, 4.0, 1.0], last=2, excess=1.0) == 5
-
-
 def test_changes_are_gray_levels_between_neighbors():
     frames = [torch.full((16, 28, 28), level, dtype=torch.uint8) for level in (0, 10, 4)]
     records = [gan.Record(k, 0, 0, 0, 0, 0, 0, frame) for k, frame in enumerate(frames, 1)]

@@ -55,6 +55,8 @@ def test_gray_levels_survive_both_ranges(low):
     x = there(levels)
     assert x.dtype == torch.float32 and x.min() == low and x.max() == 1
     assert torch.equal(back(x), levels)
+    with pytest.raises(ValueError, match="uint8"):
+        there(levels / 2)
 
 
 def test_importing_the_package_pulls_in_no_torch():

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from written import csv, pictures, refusal, same_as_written, write_csv, write_idx
 
 from helpers import data
@@ -159,18 +158,6 @@ def test_where_is_told_as_the_user_named_it(root, monkeypatch, unknown):
     assert data.load().where == "data/MNIST/raw"
     monkeypatch.chdir(root.parent)
     assert data.load(data_dir="./data").where == "data/MNIST/raw"
-
-
-@pytest.mark.parametrize("make", [lambda a: a, torch.from_numpy])
-def test_ranges(make):
-    levels = make(np.arange(256, dtype=np.uint8))
-    unit, signed = data.to_unit(levels), data.to_signed(levels)
-    assert unit.dtype == signed.dtype == torch.float32
-    assert (unit[0], unit[255], signed[0], signed[255]) == (0, 1, -1, 1)
-    assert torch.equal((unit * 255).round().byte(), torch.arange(256).byte())
-    assert torch.equal(((signed + 1) * 127.5).round().byte(), torch.arange(256).byte())
-    with pytest.raises(ValueError, match="uint8"):
-        data.to_unit(levels[:2] / 2)
 
 
 def test_import_loads_nothing_heavy():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from helpers import data, scores
+from helpers import scores, training
 from helpers.scores import likelihood
 
 
@@ -88,7 +88,9 @@ def test_linear_vae_is_the_gaussian_of_its_axes():
 
 
 def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
-    pca = likelihood.linear_vae(data.to_unit(digits.train.images).flatten(1).double().numpy(), 16)
+    pca = likelihood.linear_vae(
+        training.to_unit(digits.train.images).flatten(1).double().numpy(), 16
+    )
     mean, axes, along = (
         torch.from_numpy(part).float()
         for part in (pca.mean_, pca.components_.T, pca.explained_variance_)

@@ -6,6 +6,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from helpers.scores import tables, verdict
 
@@ -209,11 +210,11 @@ def test_the_losses_are_told_from_the_second_epoch_on():
     assert "From epoch" not in verdict.gan_losses(history[:2])
 
 
-def test_movement():
-    assert verdict.movement([]) == verdict.movement([3.0]) == ""
-    text = verdict.movement([30.0, 12.0, 14.0])
-    assert "epoch 3 was the smallest, 12.0" in text and "have not come to rest" in text
-    assert "have come to rest" in verdict.movement([30.0, 0.2])
+def test_a_discriminator_that_remembers_is_told_from_one_that_does_not():
+    torch.manual_seed(0)
+    logits = {name: torch.randn(500) for name in ("training", "test", "generated")}
+    assert "no difference" in verdict.judged(logits)
+    assert "memory" in verdict.judged(logits | {"training": logits["training"] + 1})
 
 
 def test_the_most_skewed_classes_are_named_and_chance_is_not():
