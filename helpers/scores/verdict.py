@@ -267,7 +267,7 @@ def judged(logits):
     gap = mean["training"] - mean["test"]
     error = math.sqrt(sum(logits[name].var().item() / len(logits[name]) for name in TWO_KINDS))
     memory = (
-        "It trusts the images it was trained on more than new ones: part of its judgment is memory."
+        "It trusts the images it was trained on more than new ones: it remembers some of them."
         if gap > BEYOND * error
         else "It makes no difference between images it was trained on and new ones."
     )

@@ -214,7 +214,7 @@ def test_a_discriminator_that_remembers_is_told_from_one_that_does_not():
     torch.manual_seed(0)
     logits = {name: torch.randn(500) for name in ("training", "test", "generated")}
     assert "no difference" in verdict.judged(logits)
-    assert "memory" in verdict.judged(logits | {"training": logits["training"] + 1})
+    assert "remembers" in verdict.judged(logits | {"training": logits["training"] + 1})
 
 
 def test_the_most_skewed_classes_are_named_and_chance_is_not():
