@@ -75,8 +75,7 @@ class Progress:
 
     def say(self, text):
         """One line that stays."""
-        clear = "\r\x1b[K" if self.live else ""
-        print(f"{clear}[{self.name}] {text}", file=self.stream, flush=True)
+        self._print(f"[{self.name}] {text}\n")
 
     def done(self, target):
         self.say(f"done in {duration(self.clock() - self.started)} -> {target}")
@@ -84,19 +83,18 @@ class Progress:
     def clear(self):
         """Leave an empty line for a message that somebody else prints."""
         if self.live:
-            print("\r\x1b[K", end="", file=self.stream, flush=True)
+            self._print("")
 
     def _epoch(self, line, epoch, last):
         self.epochs += 1  # of this run: a resumed run begins at a later number
         left = (self.clock() - self.cell_started) / self.epochs * (last - epoch)
         line = f"{line.rstrip()}   about {roughly(left)} left" if epoch < last else line.rstrip()
-        if self.live:
-            self._status(line)
-        else:
-            self.say(line)
+        (self._status if self.live else self.say)(line)
 
     def _status(self, text):
         if self.live:
-            width = shutil.get_terminal_size().columns - 1
-            line = f"[{self.name}] {text}"[:width]
-            print(f"\r\x1b[K{line}", end="", file=self.stream, flush=True)
+            self._print(f"[{self.name}] {text}"[: shutil.get_terminal_size().columns - 1])
+
+    def _print(self, text):
+        clear = "\r\x1b[K" if self.live else ""
+        print(clear + text, end="", file=self.stream, flush=True)
