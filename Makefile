@@ -199,7 +199,7 @@ soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; pr
 CACHES := .pytest_cache .ruff_cache .hypothesis *.egg-info
 clean:  ## remove what can be built again without training
 	@rm -rf build/smoke* build/figures $(CACHES)
-	@find helpers workflow tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	@find $(wildcard helpers workflow tests notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} +
 	@for folder in build/*; do case $$folder in 'build/*'|build/cache|build/lab|build/paper|build/runs) ;; \
 	  *) if [ -n "$$(find "$$folder" -name state.pt)" ]; then find "$$folder" -maxdepth 1 -type f -delete; \

@@ -55,7 +55,7 @@ def save(folder, name, net, config, epoch, classes=(), images=None):
 
 
 def load(path):
-    """The Weights in a file; ValueError naming the path if it is damaged, replaced or no weights."""
+    """The Weights in a file; ValueError naming it if it is damaged, replaced or none of ours."""
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -81,9 +81,8 @@ def load(path):
 
 def sums(files):
     """The text of a SHA256SUMS for {name: bytes}."""
-    return "".join(
-        f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)
-    )
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
 
 
 def _as_listed(path, content):

@@ -16,16 +16,7 @@ from pathlib import Path
 from helpers.paths import data_dir
 
 PLACES = ("", "*/", "*/raw/")  # the folder itself, Kaggle's folder of a set, torchvision's
-KINDS = (
-    "*.csv",
-    "*.csv.gz",
-    "*.csv.zip",
-    "*-ubyte",
-    "*-ubyte.gz",
-    "*-int",
-    "*-int.gz",
-    "classes.txt",
-)
+KINDS = ("classes.txt", "*.csv", "*.csv.gz", "*.csv.zip", "*-ubyte*", "*-int*")
 PACKAGED = Path("/usr/share/datasets")  # where Debian's packages put theirs
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from helpers import figures, gan, weights
 from helpers.checkpoint import read
-from helpers.files import write_atomically
+from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from helpers.scores import tables
 
@@ -70,13 +70,11 @@ def collect(out):
     files |= {REPORT / "weights" / name: content for name, content in nets.items()}
     files[REPORT / "weights" / "SHA256SUMS"] = weights.sums(nets).encode()
     files[ANIMATION] = animation(out / "runs" / "02_gan" / "state.pt")
-    for what, values in (("scores", scores), ("manifest", manifests)):
-        files[REPORT / f"{what}.json"] = (
-            json.dumps(values, indent=1, sort_keys=True) + "\n"
-        ).encode()
     for path, content in files.items():
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, content)
+    write_json(REPORT / "scores.json", scores)
+    write_json(REPORT / "manifest.json", manifests)
     for old in set((REPORT / "weights").iterdir()) - files.keys():
         old.unlink()  # of a run with other epochs
     return [f"{os.path.relpath(path, ROOT)}  {len(files[path]) / 1e3:,.0f} kB" for path in files]

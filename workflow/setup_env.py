@@ -10,11 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 LOG = Path(".venv/install.log")
-REACH = [
-    sys.executable,
-    "-c",
-    "import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=4)",
-]
+REACH = "import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=4)"
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-e", ".[dev]"]
 
 
@@ -23,7 +19,7 @@ def install():
     index, words, size = os.environ.get("TORCH_INDEX"), [], "2 GB with PyTorch for the CPU"
     if answers(["nvidia-smi", "-L"]):
         size = "6 GB with PyTorch for the NVIDIA GPU"
-    elif sys.platform == "linux" and index and answers([*REACH, index]):
+    elif sys.platform == "linux" and index and answers([sys.executable, "-c", REACH, index]):
         words = ["--extra-index-url", index]
     elif sys.platform == "linux":
         size = "2 GB, or 6 GB if pip knows PyTorch with CUDA only (no answer from TORCH_INDEX)"
@@ -36,7 +32,9 @@ def install():
         try:
             pip.wait(15)
         except subprocess.TimeoutExpired:
-            say(f"{time.monotonic() - start:.0f} s, {logged()[-1]:.80}")
+            files = [Path(folder, file) for folder, _, names in os.walk(".venv") for file in names]
+            size = sum(file.lstat().st_size for file in files if os.path.lexists(file))
+            say(f"{time.monotonic() - start:.0f} s, {size / 1e6:,.0f} MB; {logged()[-1]:.70}")
     if pip.returncode:
         reason = [line for line in logged() if "ERROR" in line] or logged()
         sys.exit(f"setup: pip: {reason[-1]}; {LOG} has the rest, make tries again")
