@@ -30,7 +30,7 @@ class Weights(NamedTuple):
     images: torch.Tensor | None  # (N, 28, 28) uint8: the real images that a figure starts from
 
 
-def save(folder, name, net, config, epoch, classes=(), images=None):
+def save(folder, net, config, epoch, classes=(), images=None, name="weights"):
     """Write folder/<name>_<epoch>.safetensors: a network and what it is.
 
     net: a VAE, a generator or a discriminator, which `config` describes.

@@ -25,7 +25,7 @@ def test_weights_come_back_in_half_precision_with_their_config(tmp_path):
     for net, config in networks():
         for buffer in net.buffers():
             buffer.copy_(torch.arange(buffer.numel()) + 1.0 if buffer.ndim else torch.tensor(3))
-        weights.save(tmp_path, "net", net, config, 7, DIGITS, real)
+        weights.save(tmp_path, net, config, 7, DIGITS, real, name="net")
         found = weights.load(tmp_path / "net_7.safetensors")
         assert (type(found.net), found.config, found.epoch) == (type(net), config, 7)
         assert torch.equal(found.images, real) and not found.net.training
@@ -47,7 +47,7 @@ def test_damaged_weights_are_named(tmp_path, content, says):
 
 def test_weights_cut_anywhere_are_damaged(tmp_path):
     net, config = next(networks())
-    weights.save(tmp_path, "weights", net, config, 1)
+    weights.save(tmp_path, net, config, 1)
     path = tmp_path / "weights_1.safetensors"
     whole = path.read_bytes()
     for length in range(0, len(whole), 997):
@@ -60,7 +60,7 @@ def test_weights_cut_anywhere_are_damaged(tmp_path):
 def test_one_flipped_byte_of_listed_weights_is_refused(tmp_path):
     """Such a file opens without complaint; only what lists its hash can tell."""
     net, config = next(networks())
-    weights.save(tmp_path, "weights", net, config, 1)
+    weights.save(tmp_path, net, config, 1)
     path = tmp_path / "weights_1.safetensors"
     whole = path.read_bytes()
     (tmp_path / "SHA256SUMS").write_text(weights.sums({path.name: whole}))
