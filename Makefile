@@ -62,6 +62,11 @@ help:  ## this list
 	@echo "  AUTHOR= TITLE= DATE=             for the title page"
 	@echo "  PY=python                        use that python and its packages, make no .venv"
 
+# many runs; LUCK is their section of the report, where there are some
+ifneq ($(wildcard workflow/sweep.mk),)
+  include workflow/sweep.mk
+endif
+
 # --- The report ---
 
 report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the report (HTML and PDF)
@@ -69,8 +74,8 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 
 # One command writes both. A pattern with two targets is how every make, 3.81 too, is told that;
 # here % can only be the dot.
-$(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
-	@$(PY) -m workflow.report.build $(RUNS) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
+$(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(LUCK) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
+	@$(PY) -m workflow.report.build $(RUNS) $(LUCK) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
 	  $(foreach word,TITLE AUTHOR DATE,$(call option,$(word)))
 	@$(PY) -m workflow.inputs $(OUT)/.data --settle
 
@@ -98,10 +103,6 @@ figures: $(ENV) | $(CHECK)  ## Figures 1 to 6 again from the published weights, 
 publish: $(ENV) | $(CHECK)  ## a finished PROFILE=paper report becomes the published one
 	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper)
 
-ifneq ($(wildcard workflow/sweep.mk),)
-  include workflow/sweep.mk
-endif
-
 # --- The environment ---
 
 # A copied or moved folder, or a python that is gone, needs an installation of its own.
@@ -114,6 +115,7 @@ ifeq ($(shell [ -x .venv/bin/python ] && [ "$$(cat .venv/.ok 2>/dev/null)" -ef .
     'python3-venv) in: $(PYTHONS); to name one: make PYTHON=/path/to/python3.12' >&2; exit 1
 endif
 PYTHONS := $(if $(filter undefined,$(origin PYTHON)),python3 python3.13 python3.12 python3.11,"$(PYTHON)")
+PYTHON ?= python3
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 .venv/.ok: pyproject.toml constraints.txt
 	@$(FRESH)
