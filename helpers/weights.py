@@ -2,16 +2,18 @@
 
 Matrices and filters are rounded to half precision, which changes an image by a gray level here
 and there; biases and what BatchNorm counted stay as they are. The file's metadata holds the config
-and the classes, so that a file alone is enough to draw.
+and the classes, so that a file alone is enough to draw. Where a SHA256SUMS lies beside it, as in
+report/weights/, a file must be the one that is listed there (`sha256sum -c SHA256SUMS` asks too).
 """
 
-import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from helpers import cgan, gan, params, vae
@@ -28,52 +30,78 @@ class Weights(NamedTuple):
     images: torch.Tensor | None  # (N, 28, 28) uint8: the real images that a figure starts from
 
 
-def save(run, net, config, epoch, classes=(), images=None):
-    """Write run/weights_<epoch>.safetensors: a network (VAE or generator) and what it is."""
+def save(folder, net, config, epoch, classes=(), images=None, name="weights"):
+    """Write folder/<name>_<epoch>.safetensors: a network and what it is.
+
+    net: a VAE, a generator or a discriminator, which `config` describes.
+    """
     tensors = {
-        f"net.{name}": value.half() if value.ndim > 1 else value
-        for name, value in net.state_dict().items()
+        f"net.{key}": value.half() if value.ndim > 1 else value
+        for key, value in net.state_dict().items()
     }
     if images is not None:
         tensors["images"] = images
     about = {
         "model": MODELS[type(config)],
-        "config": dataclasses.asdict(config),
+        "config": dict(vars(config)),
         "epoch": epoch,
         "classes": list(classes),
     }
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    if isinstance(net, DISCRIMINATORS):
+        about["network"] = "discriminator"
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     metadata = {"about": json.dumps(about, sort_keys=True)}  # several entries have no fixed order
-    write_atomically(Path(run) / f"weights_{epoch}.safetensors", to_bytes(plain, metadata))
+    write_atomically(Path(folder) / f"{name}_{epoch}.safetensors", to_bytes(plain, metadata))
 
 
 def load(path):
-    """The Weights in a file; ValueError naming the path if it is damaged or of something else."""
+    """The Weights in a file; ValueError naming it if it is damaged, replaced or none of ours."""
+    path = Path(path)
     try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = CONFIGS[about["model"]](**about["config"])
+        content = path.read_bytes()
+        _as_listed(path, content)
+        tensors = from_bytes(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = json.loads(header["__metadata__"]["about"])
+        kind = CONFIGS[about["model"]]
+        known = vars(kind())  # a parameter that is gone by now said nothing of the network
+        config = kind(**{key: value for key, value in about["config"].items() if key in known})
         classes = tuple(about["classes"])
-        net = _network(config, classes)
+        net = _network(config, classes, about.get("network"))
         state = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
         wide = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
         net.load_state_dict(wide)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not there") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        line = str(error).splitlines()[0]
+        line = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged, or no weights of this project ({line})") from None
     return Weights(net.eval(), config, about["epoch"], classes, tensors.get("images"))
 
 
-def _network(config, classes):
+def sums(files):
+    """The text of a SHA256SUMS for {name: bytes}."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+
+
+def _as_listed(path, content):
+    """Raise ValueError unless the SHA256SUMS beside a file, if there is one, lists these bytes."""
+    listed = path.with_name("SHA256SUMS")
+    if listed.exists() and sums({path.name: content}) not in listed.read_text("utf-8"):
+        raise ValueError("not the bytes that SHA256SUMS lists")
+
+
+def _network(config, classes, which):
     if isinstance(config, params.VAEConfig):
         return vae.VAE(config.hidden_dim, config.latent_dim)
     if isinstance(config, params.GANConfig):
-        return gan.Generator(config.latent_dim, config.base_channels, config.batchnorm_affine)
-    return cgan.Generator(config.latent_dim, config.hidden_dims, len(classes))
+        parts = gan.build(config, torch.device("cpu"))
+    else:
+        parts = cgan.build(config, len(classes), torch.device("cpu"))
+    return parts.discriminator if which == "discriminator" else parts.generator
 
 
 CONFIGS = {"vae": params.VAEConfig, "gan": params.GANConfig, "cgan": params.CGANConfig}
 MODELS = {config: name for name, config in CONFIGS.items()}
+DISCRIMINATORS = (gan.Discriminator, cgan.Discriminator)

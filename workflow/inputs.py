@@ -4,8 +4,9 @@
     python -m workflow.inputs build/draft/.data --settle   the same, but keep the file's time
 
 make compares times of files it knows; it does not know $DATA_DIR. The answer is the folder's name
-and the name, size and time of each file in it. A run may download files itself: afterwards the
-answer is settled, or the next make would take them for news.
+and the name, size and time of each file in it that a reader of helpers.data may look for, however
+many others lie beside it. A run may download files itself: afterwards the answer is settled, or
+the next make would take them for news.
 """
 
 import os
@@ -14,25 +15,22 @@ from pathlib import Path
 
 from helpers.paths import data_dir
 
-DEEPEST = 3  # folders below the data folder: MNIST/raw/file is at 2
-MOST = 2000  # files; a data folder has a few dozen, somebody's home folder far too many
+PLACES = ("", "*/", "*/raw/")  # the folder itself, Kaggle's folder of a set, torchvision's
+KINDS = ("classes.txt", "*.csv", "*.csv.gz", "*.csv.zip", "*-ubyte*", "*-int*")
+PACKAGED = Path("/usr/share/datasets")  # where Debian's packages put theirs
 
 
 def answer(folder):
     """The folder, then one line for each file: name, bytes, time in nanoseconds."""
     lines = [str(folder)]
-    for place, folders, files in os.walk(folder, followlinks=True):
-        depth = len(Path(place).relative_to(folder).parts)
-        folders[:] = [] if depth >= DEEPEST else sorted(f for f in folders if f[0] != ".")
-        for name in sorted(file for file in files if file[0] != "."):
-            path = Path(place, name)
+    for root in (folder, PACKAGED):
+        for path in sorted({p for a in PLACES for b in KINDS for p in root.glob(a + b)}):
             try:
                 status = path.stat()
             except OSError:  # a dangling link: the notebook will say so
                 continue
-            lines.append(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}")
-        if len(lines) > MOST:
-            break
+            name = os.path.relpath(path, folder)
+            lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,181 +1,115 @@
-"""The published results: what is kept of a paper run, and pictures drawn anew from its weights.
+"""The published results: what is kept of a finished paper run, by `make publish` only.
 
-    python -m workflow.publish collect build/paper     a finished paper run -> report/, figures/
-    python -m workflow.publish redraw build/published  Figures 1 to 6 from report/weights/
-    python -m workflow.publish numbers                 the table of the README
+    python -m workflow.publish build/paper    -> report/, figures/, docs/digits.gif
+    python -m workflow.publish numbers        the table of the README, from report/scores.json
 
-`collect` copies the report, the executed notebooks, the six figures, scores and manifests, and
-adds the weights with a card for each model. `redraw` needs no data and no training: it draws
-the six figures from the weights, says how far each is from the published one, and puts them
-into copies of the executed notebooks, from which the report can be built again.
+Copies the report, the executed notebooks, the six figures, scores and manifests, and adds the
+weights with their SHA-256 and a card for each model. Refuses whatever is less than the whole paper
+run on the real data, from one commit.
 """
 
-import argparse
-import base64
 import hashlib
 import io
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import torch
+import yaml
 from PIL import Image
 
-from helpers import cgan, figures, gan, training, vae, weights
+from helpers import figures, gan, weights
 from helpers.checkpoint import read
 from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from helpers.scores import tables
 
-REPORT, FIGURES = ROOT / "report", ROOT / "figures"
-NAMES = ("01_vae", "02_gan", "03_cgan")
+REPORT, FIGURES, PAPER = ROOT / "report", ROOT / "figures", ROOT / "profiles" / "paper"
+SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
 ANIMATION = ROOT / "docs" / "digits.gif"
-# Half-precision weights and another processor move a gray level here and there
-MEAN, FAR, SHARE = 0.1, 8, 0.001  # mean change; share of pixels that change by more than FAR
-
-
-# --- Figures from weights --------------------------------------------------------------------
-
-
-def draw(folder):
-    """{number: PNG bytes} of Figures 1 to 6, from the weights in a folder of report/weights/."""
-    found = {path.stem: weights.load(path) for path in sorted(Path(folder).glob("*.safetensors"))}
-    garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
-    first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
-    a, b = garments.images
-    path = vae.interpolate(garments.net, *training.to_unit(garments.images.flatten(1)), steps=8)
-    steps = torch.cat([a[None], path, b[None]])
-    ends = ["image A", *[f"{step / 7:.2f}" for step in range(8)], "image B"]
-    drawn = {
-        1: figures.image_grid(first.numpy()[None], cell=0.9),
-        2: figures.image_grid(steps.numpy()[None], column_labels=ends),
-    }
-    grown = sorted((w for name, w in found.items() if name.startswith("02_gan")), key=_epoch)
-    shown = gan.snapshots(grown[-1].config.snapshot_epochs, grown[-1].epoch)
-    for number, epoch in zip((3, 4, 5), shown, strict=True):
-        young = next(w for w in grown if w.epoch == epoch)
-        sixteen = gan.generate(young.net, gan.fixed_noise(young.config))
-        drawn[number] = figures.image_grid(sixteen.numpy().reshape(2, 8, 28, 28))
-    grid = cgan.generate_grid(digits.net, training.rng(digits.config.seed, "fixed noise"))
-    drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.5)
-    return {number: _png(figure) for number, figure in drawn.items()}
-
-
-def _one(found, name):
-    chosen = [w for stem, w in found.items() if stem.startswith(name)]
-    if len(chosen) != 1:
-        raise ValueError(f"{name}: {len(chosen)} files of weights, expected 1")
-    return chosen[0]
-
-
-def _epoch(loaded):
-    return loaded.epoch
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def difference(one, other):
-    """(mean change in gray levels, share of pixels that change by more than FAR) of two PNGs."""
-    a, b = (np.asarray(Image.open(io.BytesIO(png)).convert("L"), np.int16) for png in (one, other))
-    if a.shape != b.shape:
-        raise ValueError(f"pictures of {a.shape} and {b.shape} pixels")
-    change = np.abs(a - b)
-    return float(change.mean()), float((change > FAR).mean())
-
-
-def redraw(out):
-    """Draw the figures, compare, and write the notebooks with them; 1 if one is not the same."""
-    out, faults = Path(out), 0
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = draw(REPORT / "weights")
-    for number, png in drawn.items():
-        mean, share = difference(png, (FIGURES / f"figure_{number}.png").read_bytes())
-        same = mean <= MEAN and share <= SHARE
-        faults += not same
-        print(
-            f"Figure {number}: {'as published' if same else 'NOT AS PUBLISHED'}, mean change "
-            f"{mean:.3f} gray levels, {100 * share:.3f}% of the pixels by more than {FAR}"
-        )
-        write_atomically(out / f"figure_{number}.png", png)
-    for name in NAMES:
-        nb = nbformat.read(REPORT / "notebooks" / f"{name}.ipynb", as_version=4)
-        replace_figures(nb, drawn)
-        write_atomically(out / f"{name}.ipynb", (nbformat.writes(nb) + "\n").encode())
-    return 1 if faults else 0
-
-
-def replace_figures(nb, drawn):
-    """Put {number: PNG bytes} in place of a notebook's pictures of these numbers."""
-    reports = [
-        (output, output.metadata.report)
-        for cell in nb.cells
-        for output in cell.get("outputs", [])
-        if "report" in output.get("metadata", {})
-    ]
-    for output, report in reports:
-        if report.kind == "figure" and report.number in drawn:
-            png = drawn[report.number]
-            digest = hashlib.sha256(png).hexdigest()
-            old, report.sha256 = report.sha256, digest
-            output.data["image/png"] = base64.b64encode(png).decode() + "\n"
-            output.data["text/plain"] = output.data["text/plain"].replace(old[:12], digest[:12])
-        if report.kind == "provenance":
-            shown = report.manifest.figures
-            own = {int(number) for number in shown} & drawn.keys()
-            shown.update({str(n): hashlib.sha256(drawn[n]).hexdigest() for n in own})
-
-
-# --- From a paper run ------------------------------------------------------------------------
 
 
 def collect(out):
     """Copy what is published of a finished run in `out`, with the weights and their cards.
 
-    All of it is read before the first file is written: a run that lacks something changes nothing.
+    All of it is read and checked before the first file is written: a run that lacks something
+    changes nothing. Returns a line for each file.
     """
-    out = Path(out)
-    scores, manifests, files = {}, {}, {}
-    for name in NAMES:
+    scores, manifests, files, nets = {}, {}, {}, {}
+    for name, numbers in SHOWN.items():
         run = out / "runs" / name
         scores[name] = json.loads((run / "scores.json").read_text(encoding="utf-8"))
         manifests[name] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        files[REPORT / "notebooks" / f"{name}.ipynb"] = (out / f"{name}.ipynb").read_bytes()
-        chosen = _published_weights(run, manifests[name])
-        epochs = [path.stem.removeprefix("weights_") for path in chosen]
-        for path, epoch in zip(chosen, epochs, strict=True):
-            files[REPORT / "weights" / f"{name}_{epoch}.safetensors"] = path.read_bytes()
+        check(name, manifests[name])
+        executed = (out / f"{name}.ipynb").read_bytes()
+        if manifests[name] not in recorded(executed):
+            raise ValueError(f"{name}.ipynb: of another run than the one in runs/{name}")
+        files[REPORT / "notebooks" / f"{name}.ipynb"] = executed
+        for number in numbers:
+            figure = FIGURES / f"figure_{number}.png"
+            files[figure] = (run / figure.name).read_bytes()
+            wanted = manifests[name]["figures"].get(f"figure-{number}")
+            if hashlib.sha256(files[figure]).hexdigest() != wanted:
+                raise ValueError(f"runs/{name}/{figure.name}: not the picture of its manifest")
+        epochs = _published_epochs(manifests[name]["parameters"])
+        for epoch in epochs:
+            source = run / f"weights_{epoch}.safetensors"
+            weights.load(source)
+            nets[f"{name}_{epoch}.safetensors"] = source.read_bytes()
         card = _card(name, scores[name], manifests[name], epochs)
         files[REPORT / "weights" / f"{name}.md"] = card.encode()
-        for path in run.glob("figure_[1-6].png"):
-            files[FIGURES / path.name] = path.read_bytes()
-    files[ANIMATION] = animation(out / "runs" / "02_gan" / "state.pt")
+    if len({manifest["git"]["revision"] for manifest in manifests.values()}) > 1:
+        raise ValueError("the three runs are of different revisions")
+    newest = max((out / f"{name}.ipynb").stat().st_mtime_ns for name in SHOWN)
     for kind in ("html", "pdf"):
+        if (out / f"report.{kind}").stat().st_mtime_ns < newest:
+            raise ValueError(f"report.{kind}: older than its notebooks; make report builds it")
         files[REPORT / f"report.{kind}"] = (out / f"report.{kind}").read_bytes()
+    files |= {REPORT / "weights" / name: content for name, content in nets.items()}
+    files[REPORT / "weights" / "SHA256SUMS"] = weights.sums(nets).encode()
+    files[ANIMATION] = animation(out / "runs" / "02_gan" / "state.pt")
     for path, content in files.items():
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, content)
-        print(f"{path.relative_to(ROOT)}  {len(content) / 1e3:,.0f} kB")
     write_json(REPORT / "scores.json", scores)
     write_json(REPORT / "manifest.json", manifests)
     for old in set((REPORT / "weights").iterdir()) - files.keys():
         old.unlink()  # of a run with other epochs
-    return 0
+    return [f"{os.path.relpath(path, ROOT)}  {len(files[path]) / 1e3:,.0f} kB" for path in files]
 
 
-def _published_weights(run, manifest):
-    """The last epoch's weights of a run, and for the DCGAN those of Figures 3 to 5."""
-    p = manifest["parameters"]
-    epochs = {p["epochs"]}
-    if "snapshot_epochs" in p:
-        epochs |= set(gan.snapshots(p["snapshot_epochs"], p["epochs"]))
-    return [run / f"weights_{epoch}.safetensors" for epoch in sorted(epochs)]
+def check(name, manifest):
+    """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged."""
+    values, where = manifest["parameters"], f"runs/{name}/manifest.json"
+    if not (manifest["data"]["real"] and manifest["data"]["verified"]):
+        raise ValueError(f"{where}: on {manifest['data']['where']}, not on the published images")
+    paper = {"train_limit": 0} | yaml.safe_load((PAPER / f"{name}.yaml").read_text("utf-8"))
+    for key, least in paper.items():
+        if values[key] != least and not (key != "train_limit" and values[key] > least):
+            raise ValueError(f"{where}: {key} = {values[key]}, published is {least} or more")
+    sessions = manifest.get("trained", [])
+    if sum(last - first + 1 for first, last in (s["epochs"] for s in sessions)) < values["epochs"]:
+        raise ValueError(f"{where}: not all of the {values['epochs']} epochs are on record")
+    for git in [manifest["git"], *[session["git"] for session in sessions]]:
+        if not (git and git["clean"]):
+            raise ValueError(f"{where}: from files that are no commit of this project ({git})")
+
+
+def recorded(executed):
+    """The manifests that an executed notebook shows."""
+    cells = nbformat.reads(executed.decode(), as_version=4).cells
+    shown = [
+        out.get("metadata", {}).get("report", {}) for c in cells for out in c.get("outputs", [])
+    ]
+    return [report["manifest"] for report in shown if report.get("kind") == "provenance"]
+
+
+def _published_epochs(p):
+    """The last epoch of a run, and for the DCGAN those of Figures 3 to 5."""
+    young = gan.snapshots(p["snapshot_epochs"], p["epochs"]) if "snapshot_epochs" in p else ()
+    return sorted({p["epochs"], *young})
 
 
 def animation(state, scale=3):
@@ -191,123 +125,103 @@ def animation(state, scale=3):
     return buffer.getvalue()
 
 
-CARDS = {
+# A model's title, name in the README, words of its command, what it does, its main scores
+MODELS = {
     "01_vae": (
-        "VAE 784-64-16 for Fashion-MNIST",
+        "VAE 784-64-16 for Fashion-MNIST", "VAE, 3 epochs", "",
         "decodes 16 numbers from N(0, 1) into a picture of a garment, and encodes such pictures",
-        "vae.sample(net, 16, training.rng(0, 'try'))",
         ("loss", "recon_mean", "fid"),
     ),
     "02_gan": (
-        "DCGAN generator for MNIST",
+        "DCGAN generator for MNIST", "DCGAN, 50 epochs", " -p epochs 50",
         "draws digits from 200 numbers from U(-1, 1)",
-        "gan.sample(net, 16, training.rng(0, 'try'))",
         ("fid", "coverage", "rarest"),
     ),
     "03_cgan": (
-        "Conditional generator of linear layers for MNIST",
+        "Conditional generator of linear layers for MNIST", "cGAN, 50 epochs", " -p epochs 50",
         "draws the digit it is asked for, from a label and 100 numbers from U(-1, 1)",
-        "cgan.sample(net, torch.arange(10), training.rng(0, 'try'))",
         ("agreement", "gan_train_nn", "fid"),
     ),
-}
+}  # fmt: skip
+CARD = """\
+# {title}
+
+It {does}. Weights after {after} epochs: {files}.
+Trained by `notebooks/{name}.ipynb` with the profile `paper` at revision {revision}, on {device}, \
+with torch {torch}; matrices are rounded to half precision.
+
+Scores after {last} epochs: {scores} (how they are computed: the report says it beside them).
+
+    import torch
+    from helpers import {module}, training, weights
+    net = weights.load("report/weights/{name}_{last}.safetensors").net
+    images = {module}.sample(net, {inputs}, training.rng(0, "try"))  # uint8, (N, 28, 28)
+
+For teaching: it knows nothing but the ten classes of its training set, whose license is named in \
+the report. MIT License, as the rest of this project.
+"""
 
 
 def _card(name, result, manifest, epochs):
     """A few lines on one model: what it is, how good, how to use it, what not to expect."""
-    title, does, call, keys = CARDS[name]
+    title, _, _, does, keys = MODELS[name]
     module = name.split("_")[1]
-    training = (manifest.get("trained") or [manifest | {"torch": manifest["versions"]["torch"]}])[
-        -1
-    ]
-    revision = (training["git"] or {}).get("revision", "unknown")
-    after = ", ".join(epochs[:-1]) + " and " * (len(epochs) > 1) + epochs[-1]
-    lines = [
-        f"{tables.label(score)} {tables.cell(score)}" for score in _scores(result, keys).values()
-    ]
-    files = " ".join(f"`{name}_{epoch}.safetensors`" for epoch in epochs)
-    return "\n".join(
-        [
-            f"# {title}",
-            "",
-            f"It {does}. Weights after {after} epochs: {files}.",
-            f"Trained by `notebooks/{name}.ipynb` with the profile `paper` at revision "
-            f"{revision}, on {training['device']}, with torch {training['torch']}; "
-            "matrices are rounded to half precision.",
-            "",
-            f"Scores after {epochs[-1]} epochs: {'; '.join(lines)} "
-            "(how they are computed: Section "
-            f"{int(name[:2])} of the report).",
-            "",
-            "    import torch",
-            f"    from helpers import engine, {module}, weights",
-            f'    net = weights.load("report/weights/{name}_{epochs[-1]}.safetensors").net',
-            f"    images = {call}  # uint8, (N, 28, 28)",
-            "",
-            "For teaching: it knows nothing but the ten classes of its training set, whose "
-            "license is named in the report. MIT License, as the rest of this project.",
-            "",
-        ]
+    session = manifest["trained"][-1]
+    chosen = [result["scores"][key] for key in keys]
+    return CARD.format(
+        title=title,
+        does=does,
+        after=", ".join(map(str, epochs)),
+        files=" ".join(f"`{name}_{epoch}.safetensors`" for epoch in epochs),
+        name=name,
+        revision=session["git"]["revision"],
+        device=session["device"],
+        torch=session["torch"],
+        last=epochs[-1],
+        scores="; ".join(f"{tables.label(score)} {tables.cell(score)}" for score in chosen),
+        module=module,
+        inputs="torch.arange(10)" if module == "cgan" else "16",
     )
-
-
-# --- Numbers ---------------------------------------------------------------------------------
-
-MAIN = (
-    ("01_vae", "VAE, 3 epochs", "", ("loss", "recon_mean", "fid")),
-    ("02_gan", "DCGAN, 50 epochs", " -p epochs 50", ("fid", "coverage", "rarest")),
-    ("03_cgan", "cGAN, 50 epochs", " -p epochs 50", ("agreement", "gan_train_nn", "fid")),
-)
 
 
 def numbers(scores):
     """The table of main numbers in Markdown, from the contents of report/scores.json."""
     lines = ["| model | score | value | three seeds | yardstick | command |", "|---" * 6 + "|"]
-    for name, title, words, keys in MAIN:
-        for key, score in _scores(scores[name], keys).items():
-            floor = tables.number(score["floor"], score["digits"])
+    for name, (_, title, words, _, keys) in MODELS.items():
+        for key in keys:
+            score = scores[name]["scores"][key]
             seeds = [run[key] for label, run in scores[name]["study"].items() if "seed" in label]
-            mean, spread = statistics.fmean(seeds), statistics.stdev(seeds)
+            mean = tables.number(statistics.fmean(seeds), score["digits"])
+            floor = tables.number(score["floor"], score["digits"])
             cells = (
                 title,
                 f"{tables.label(score)} {score['better']}",
                 tables.number(score["value"], score["digits"]),
-                f"{tables.number(mean, score['digits'])} ± {spread:.{score['digits']}f}",
+                f"{mean} ± {statistics.stdev(seeds):.{score['digits']}f}",
                 f"{floor} ({tables.GROUPS[score['group']][0]})",
                 f"`papermill notebooks/{name}.ipynb out.ipynb{words}`",
             )
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
-def _scores(result, keys):
-    return {key: result["scores"][key] for key in keys}
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.publish",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("what", choices=("collect", "redraw", "numbers"))
-    parser.add_argument("out", nargs="?", type=Path, help="the folder of a run, or for the result")
-    options = parser.parse_args(arguments)
-    if options.what != "numbers" and options.out is None:
-        parser.error(f"{options.what} needs a folder")
+def main(words):
     try:
-        if options.what == "numbers":
-            print(numbers(json.loads((REPORT / "scores.json").read_text(encoding="utf-8"))))
-            return 0
-        return {"collect": collect, "redraw": redraw}[options.what](options.out)
+        if words == ["numbers"]:
+            lines = numbers(json.loads((REPORT / "scores.json").read_text(encoding="utf-8")))
+        else:
+            lines = collect(Path(*words))
     except OSError as error:
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(where, file=sys.stderr)
-        return 1
-    except (KeyError, ValueError) as error:
-        print(f"{options.out or REPORT}: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyError as error:
+        sys.exit(f"{words[0]}: {error} is missing; not a whole run of this project")
+    except ValueError as error:
+        sys.exit(f"{words[0]}: {str(error).splitlines()[0]}")
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # whoever read this has seen enough
+        sys.stdout = open(os.devnull, "w")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

@@ -1,136 +1,107 @@
-"""environment.yml is the one list of what is needed, and constraints.txt the rest."""
+"""What is needed is listed once and pinned; make does what it is told, or says why not.
+
+The Makefile runs in a small project of its own, whose programs only write down how they were
+called.
+"""
 
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
-from importlib.metadata import packages_distributions, version
+import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
-import yaml
 
+from helpers import params
 from helpers.paths import ROOT
-from workflow import inputs, setup_env
+from workflow import inputs, notebooks, setup_env
 from workflow.setup_env import plain
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LISTED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+NAMES = {plain(re.match(r"[\w.-]+", line)[0]) for line in LISTED}
 # used as programs, as plug-ins, or in files that are no Python
-TOOLS = {
-    "ipykernel": "the kernel",
-    "jinja2": "workflow/report/templates",
-    "jupyterlab": "make lab",
-    "nbval": "make test",
-    "ruff": "make test",
-    "setuptools": "pip install -e .",
-}
+TOOLS = {"ipykernel", "jinja2", "jupyterlab", "nbval", "ruff", "jsonschema", "pydantic"}
+STUB = """\
+import os, sys
+from pathlib import Path
+with open("calls", "a") as file:
+    print(Path(__file__).stem, *sys.argv[1:], *map(os.environ.get, SHOWN), sep="|", file=file)
+for path in [Path(word) for word in sys.argv if word.startswith("build/")]:
+    out = path if path.suffix or path.name[0] == "." else path / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.touch() if out.suffix else out.exists() or out.touch()
+    out.suffix == ".html" and out.with_suffix(".pdf").touch()
+"""
 
 
-def environment():
-    return (ROOT / "environment.yml").read_text(encoding="utf-8")
-
-
-def constraints():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not line.startswith("#")]
-
-
-def sources():
-    return [
-        path for folder in ("helpers", "report", "tests") for path in ROOT.glob(f"{folder}/*.py")
+def test_every_import_is_listed_and_pinned_and_every_entry_is_used():
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for folder in ("helpers", "workflow", "tests", "notebooks")
+        for path in ROOT.glob(f"{folder}/**/*.py")
     ]
-
-
-def imported():
-    """Top-level names that any file of the project imports, the notebooks included."""
-    import nbformat
-
-    texts = [path.read_text(encoding="utf-8") for path in sources()]
-    for path in ROOT.glob("notebooks/*.ipynb"):
-        cells = nbformat.read(path, as_version=4).cells
-        texts += [cell.source for cell in cells if cell.cell_type == "code"]
     names = set()
-    for node in (node for text in texts for node in ast.walk(ast.parse(text))):
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
-            names |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
-    own = {"helpers", "report", "tests", *(path.stem for path in ROOT.glob("tests/*.py"))}
-    return names - set(sys.stdlib_module_names) - own
-
-
-def test_environment_and_constraints_agree():
-    listed = yaml.safe_load(environment())["dependencies"]
-    (pip,) = [item["pip"] for item in listed if isinstance(item, dict)]
-    assert [*setup_env.requirements(), "-e ."] == pip
-    direct = {plain(name) for name in setup_env.pins(environment())}
-    names = [plain(line.split("==")[0]) for line in constraints()]
-    assert len(set(names)) == len(names) and not direct & set(names)
-    for line in constraints():
-        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; python_version == \"3\.1[1-3]\")?", line), line
+        elif isinstance(node, ast.Constant) and node.value == "torchvision":
+            names.add("torchvision")  # imported by name, and late
+    own = {"helpers", "workflow", "tests", *(path.stem for path in ROOT.glob("tests/**/*.py"))}
+    owners = packages_distributions()
+    used = {
+        plain(owner)
+        for name in names - set(sys.stdlib_module_names) - own
+        for owner in owners.get(name, [name])
+    }
+    assert used - NAMES == set(), "imported, but not in pyproject.toml"
+    assert NAMES - used - TOOLS == set(), "in pyproject.toml, but not imported"
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pins = [line for line in text.splitlines() if not line.startswith("#")]
+    assert NAMES <= {plain(line.split("==")[0]) for line in pins}
+    for line in pins:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; python_version [=>]= \"3\.1[1-3]\")?", line), line
         assert not re.match(r"(nvidia|cuda|triton)", line)
 
 
-def test_every_pin_says_why_it_is_there():
-    for line in environment().split("- pip:")[1].splitlines():
-        if "==" in line:
-            assert re.search(r"  # \S", line), line
+@pytest.mark.fault(71)
+def test_other_versions_and_missing_packages_are_one_clear_line(monkeypatch, capsys):
+    found = {name: "1.0+cpu" for name in NAMES}
+    packages = [type("Found", (), {"name": n, "version": v}) for n, v in found.items()]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setup_env, "distributions", lambda: packages)
+    setup_env.check()
+    said = capsys.readouterr().out
+    assert said.startswith("setup: note: other versions than the pinned ones: torch 1.0 (2.")
+    assert said.count("\n") == 1
+    packages[:] = [each for each in packages if each.name not in ("torch", "pytest")]
+    with pytest.raises(SystemExit, match="^setup: .* lacks torch [(]see pyproject.toml[)]$"):
+        setup_env.check()
 
 
-def test_every_import_is_pinned_and_every_pin_is_used():
-    owners = packages_distributions()
-    used = {plain(owner) for name in imported() for owner in owners.get(name, [name])}
-    pinned = {plain(name) for name in setup_env.pins(environment())}
-    assert used - pinned == set(), "imported, but not in environment.yml"
-    assert pinned - used - set(TOOLS) == set(), "in environment.yml, but not imported"
+def test_a_failed_installation_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    says = "import sys; print('Collecting x'); sys.exit('ERROR: No matching distribution for x')"
+    monkeypatch.setattr(setup_env, "PIP", [sys.executable, "-c", says])
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+    with pytest.raises(SystemExit, match="^setup: pip: ERROR: No matching distribution for x; "):
+        setup_env.install()
+    assert not (tmp_path / ".venv" / ".ok").exists()
 
 
-def test_this_environment_is_the_pinned_one():
-    pytest.importorskip("torch")
-    allowed = ("2.11.", "2.12.", "2.13.")
-    assert version("torch").startswith(allowed)
-
-
-def test_helpers_can_be_imported_without_torch():
-    code = (
-        "import sys, helpers, workflow.parameters, helpers.params, helpers.paths, report; "
-        "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("- torch>=2", "must read '- name==version', got '- torch>=2'"),
-        ("- torch==2 --index-url x", "must read"),
-        ("- numpy==1\n- NumPy==2", "NumPy is there twice"),
-    ],
-)
-def test_pins_must_be_exact(line, message):
-    with pytest.raises(ValueError, match="^environment.yml: " + re.escape(message)):
-        setup_env.pins("dependencies:\n- pip:\n" + line)
-
-
-def test_constraints_are_what_came_along():
-    listed = "pip==24\ntorch==2.13.0+cpu\nnvidia-cublas==13\ntriton==3\nnumpy==2\nsix==1.17+x\n"
-    before = 'aiohttp==3 ; python_version == "3.12"\nsix==1 ; python_version == "3.12"\nold==1\n'
-    text = setup_env.constraints(listed, ["torch==2.13.0", "numpy==2"], before)
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert lines == ['aiohttp==3 ; python_version == "3.12"', "six==1.17"]
-
-
-def test_an_unsuitable_python_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(setup_env, "PROBE", "raise SystemExit(1)")
-    said = setup_env.main([])
-    assert said.startswith(f"setup: {sys.executable} is Python 3.") and "\n" not in said
-
-
-def test_news_in_the_data_folder_is_noticed(tmp_path, monkeypatch):
+@pytest.mark.fault(123)
+def test_news_among_many_files_is_noticed(tmp_path, monkeypatch):
     data, stamp = tmp_path / "data", tmp_path / "build" / ".data"
     (data / "MNIST" / "raw").mkdir(parents=True)
-    (data / "MNIST" / "raw" / "train").write_text("1")
+    path = data / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    for number in range(3000):
+        (data / f"a{number}.png").touch()
     monkeypatch.setenv("DATA_DIR", str(data))
 
     def written(*words):
@@ -142,11 +113,132 @@ def test_news_in_the_data_folder_is_noticed(tmp_path, monkeypatch):
         return stamp.read_text() != text, stamp.stat().st_mtime != 1
 
     assert written() == (True, True)
-    assert written() == (False, False)
-    (data / "MNIST" / "raw" / "train").write_text("22")
-    assert written() == (True, True)
-    (data / "MNIST" / "raw" / "test").write_text("3")
-    assert written("--settle") == (True, False)
-    assert written() == (False, False)
+    path.write_text("1")
+    assert written() == (True, True) and written() == (False, False)
+    path.write_text("22")
+    assert written("--settle") == (True, False) and written() == (False, False)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert written() == (True, True)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(*words, variables) in a project of stubs -> (exit status, lines, calls)."""
+    for folder in ("notebooks", "workflow/report", "profiles/draft", "profiles/paper", "helpers"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in params.CONFIGS:
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
+        for profile in ("draft", "paper"):
+            (tmp_path / "profiles" / profile / f"{name}.yaml").touch()
+    shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT")
+    for name in ("run", "inputs", "notebooks", "publish", "setup_env", "report/build"):
+        text = STUB.replace("SHOWN", repr(shown if name == "report/build" else ()))
+        (tmp_path / "workflow" / f"{name}.py").write_text(text)
+
+    def call(*words, python=f"PY={sys.executable}", **variables):
+        (tmp_path / "calls").write_text("")
+        clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "GOMP_SPINCOUNT")}
+        done = subprocess.run(
+            ["make", *words, *([python] if python else [])],
+            cwd=tmp_path, env=clean | variables, capture_output=True, text=True,
+        )  # fmt: skip
+        calls = (tmp_path / "calls").read_text().splitlines()
+        return done.returncode, (done.stdout + done.stderr).splitlines(), calls
+
+    call.folder = tmp_path
+    return call
+
+
+def runs(calls):
+    return [line for line in calls if line.startswith("run|")]
+
+
+@pytest.mark.fault(117, 118, 120)
+def test_make_runs_what_changed_and_publishes_nothing(make):
+    (make.folder / "notebooks" / "01_vae-Copy1.ipynb").write_text("not even JSON")
+    status, lines, calls = make("report", "PROFILE=paper")
+    assert status == 0 and len(runs(calls)) == 3, lines
+    assert not [line for line in calls if line.startswith("publish")]
+    assert runs(make("report", "PROFILE=paper")[2]) == []
+    assert len(runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2])) == 3
+    assert runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2]) == []
+    assert len(runs(make("report", "PROFILE=draft", "OUT=build/paper")[2])) == 3
+    assert make("publish")[2][-1] == "publish|build/paper"
+
+
+def test_words_reach_the_programs_as_typed(make):
+    author = "Ke$ha $(shell touch bad) \"'"
+    call = make("report", f"AUTHOR={author}", PYTHONPATH="/of/others")[2][-2]
+    assert call.endswith(f"|--author={author}|{author}|{make.folder}:/of/others|0"), call
+    assert not (make.folder / "bad").exists()
+
+
+@pytest.mark.fault(122)
+def test_make_refuses_in_one_line(make):
+    for word, says in {
+        "OUT=a b": "OUT='a b': must be one name",
+        "OUT=": "OUT='': must be one name",
+        "PROFILE=a b": "PROFILE='a b': must be one name",
+        "PROFILE=nosuch": "PROFILE=nosuch: no such folder in profiles/; there are draft paper",
+        "reprot": "no target or file reprot; make help lists the targets",
+    }.items():
+        status, lines, calls = make(*(["report"] if "=" in word else []), word)
+        assert status == 2 and says in lines[-2 if word == "reprot" else -1], lines
+        assert runs(calls) == []
+    status, lines, _ = make(".venv/.ok", "PYTHON=", python="")
+    assert status == 2 and lines[0].startswith("setup: no Python 3.11, 3.12 or 3.13"), lines
+    calls = make("report", OUT="/nowhere", PROFILE="nosuch")[2]
+    assert "build/draft/01_vae.ipynb" in runs(calls)[0]
+
+
+@pytest.mark.fault(119)
+def test_a_copied_environment_is_made_anew(make):
+    python, ok = make.folder / ".venv" / "bin" / "python", make.folder / ".venv" / ".ok"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@" >> calls\n')
+    python.chmod(0o755)
+    ok.write_text(f"{make.folder}\n")
+    assert "up to date" in make(".venv/.ok", python="")[1][0]
+    ok.write_text(f"{make.folder.parent}\n")
+    called = make(".venv/.ok", f"PYTHON={python}", python="")[2]
+    assert called[-2:] == ["-m venv --clear .venv", "workflow/setup_env.py"]
+
+
+def test_clean_keeps_what_took_hours_and_distclean_says_what_it_takes(make):
+    kept = ["draft/runs/01_vae/state.pt", "runs/x/a", "paper/report.pdf", "cache/x", "lab/x.ipynb"]
+    gone = ["draft/report.pdf", "smoke-test/runs/state.pt", "figures/figure_1.png"]
+    for name in kept + gone:
+        path = make.folder / "build" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert make("clean")[0] == 0
+    left = {str(p.relative_to(make.folder / "build")) for p in make.folder.glob("build/**/*.*")}
+    assert {name for name in kept if "." in name} == left
+    assert (make.folder / "build/cache/x").exists() and (make.folder / "build/runs/x/a").exists()
+    lines = make("distclean")[1]
+    assert "with the trained build/draft/runs/01_vae/state.pt" in lines
+    assert not (make.folder / "build").exists()
+
+
+def test_what_jupyterlab_does_to_notebooks_is_undone_or_said(tmp_path, capsys):
+    committed = ROOT / "notebooks" / "02_gan.ipynb"
+    copied = tmp_path / "lab" / "02_gan.ipynb"
+    notebooks.copy(copied.parent)
+    assert copied.read_bytes() == committed.read_bytes()
+    text = copied.read_text(encoding="utf-8")
+    text = text.replace('"python3"', '"conda-env-x"').replace(
+        "latent_dim: int = 200", "latent_dim: int = 9"
+    )
+    copied.write_text(text, encoding="utf-8")
+    notebooks.copy(copied.parent)
+    notebooks.changed(committed)
+    assert copied.read_text(encoding="utf-8") == text and capsys.readouterr().out == ""
+    notebooks.changed(copied)
+    assert capsys.readouterr().out.endswith("says latent_dim = 9, by default 200\n")
+    copied.write_text(
+        text.replace("latent_dim: int = 9", "latent_dim: int = 200"), encoding="utf-8"
+    )
+    notebooks.strip(copied)
+    assert copied.read_bytes() == committed.read_bytes()

@@ -1,0 +1,72 @@
+"""Weights come back as they were saved, or are refused by name."""
+
+import pytest
+import torch
+
+from helpers import cgan, gan, training, vae, weights
+from helpers.params import CGANConfig, GANConfig, VAEConfig
+
+CPU = torch.device("cpu")
+DIGITS = tuple("0123456789")
+GAN = GANConfig(latent_dim=6, base_channels=4, batchnorm_affine=False)
+CGAN = CGANConfig(latent_dim=6, hidden_dims=[16, 8])
+
+
+def networks():
+    with training.seeded(0, "weights"):
+        yield vae.VAE(8, 4), VAEConfig(hidden_dim=8, latent_dim=4)
+    for parts, config in ((gan.build(GAN, CPU), GAN), (cgan.build(CGAN, 10, CPU), CGAN)):
+        yield parts.generator, config
+        yield parts.discriminator, config
+
+
+def test_weights_come_back_in_half_precision_with_their_config(tmp_path):
+    real = torch.arange(2 * 784).remainder(256).to(torch.uint8).view(2, 28, 28)
+    for net, config in networks():
+        for buffer in net.buffers():
+            buffer.copy_(torch.arange(buffer.numel()) + 1.0 if buffer.ndim else torch.tensor(3))
+        weights.save(tmp_path, net, config, 7, DIGITS, real, name="net")
+        found = weights.load(tmp_path / "net_7.safetensors")
+        assert (type(found.net), found.config, found.epoch) == (type(net), config, 7)
+        assert torch.equal(found.images, real) and not found.net.training
+        for name, value in net.state_dict().items():
+            expected = value.half().float() if value.ndim > 1 else value
+            assert torch.equal(found.net.state_dict()[name], expected)
+
+
+@pytest.mark.parametrize(
+    "content, says", [(b"", "damaged"), (b"\x00" * 64, "damaged"), (None, "not there")]
+)
+def test_damaged_weights_are_named(tmp_path, content, says):
+    path = tmp_path / "weights_1.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{path.name}: {says}"):
+        weights.load(path)
+
+
+def test_weights_cut_anywhere_are_damaged(tmp_path):
+    net, config = next(networks())
+    weights.save(tmp_path, net, config, 1)
+    path = tmp_path / "weights_1.safetensors"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 997):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="damaged"):
+            weights.load(path)
+
+
+@pytest.mark.fault(121)
+def test_one_flipped_byte_of_listed_weights_is_refused(tmp_path):
+    """Such a file opens without complaint; only what lists its hash can tell."""
+    net, config = next(networks())
+    weights.save(tmp_path, net, config, 1)
+    path = tmp_path / "weights_1.safetensors"
+    whole = path.read_bytes()
+    (tmp_path / "SHA256SUMS").write_text(weights.sums({path.name: whole}))
+    assert weights.load(path).epoch == 1
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    with pytest.raises(ValueError, match=f"{path.name}: .*not the bytes that SHA256SUMS lists"):
+        weights.load(path)
+    (tmp_path / "SHA256SUMS").unlink()
+    assert weights.load(path).epoch == 1

@@ -1,0 +1,132 @@
+"""What is published: whole runs only, and figures that can be drawn again."""
+
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workflow import publish, redraw
+
+PARAMETERS = {"train_limit": 0, "epochs": 3, "score_samples": 10000, "study": True}
+CLEAN = {"revision": "0123456789", "clean": True}
+WHOLE = {
+    "parameters": PARAMETERS,
+    "data": {"real": True, "verified": True, "where": "data/MNIST/raw"},
+    "git": CLEAN,
+    "trained": [{"epochs": [1, 2], "git": CLEAN}, {"epochs": [3, 3], "git": CLEAN}],
+}
+
+
+@pytest.fixture(autouse=True)
+def paper(tmp_path, monkeypatch):
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "01_vae.yaml").write_text("epochs: 3\nscore_samples: 10000\n")
+    monkeypatch.setattr(publish, "PAPER", tmp_path / "paper")
+
+
+@pytest.mark.fault(118)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"data": {"real": False, "verified": False}}, "not on the published images"),
+        ({"data": {"verified": False}}, "not on the published images"),
+        ({"parameters": {"train_limit": 2000}}, "train_limit = 2000, published is 0"),
+        ({"parameters": {"epochs": 1}}, "epochs = 1, published is 3 or more"),
+        ({"parameters": {"score_samples": 200}}, "score_samples = 200, published is 10000"),
+        ({"trained": WHOLE["trained"][:1]}, "not all of the 3 epochs are on record"),
+        ({"git": None}, "no commit of this project"),
+        ({"trained": [{"epochs": [1, 3], "git": CLEAN | {"clean": False}}]}, "no commit of this"),
+    ],
+)
+def test_less_than_the_whole_paper_run_is_not_published(change, says):
+    publish.check("01_vae", WHOLE)
+    manifest = copy.deepcopy(WHOLE)
+    for key, value in change.items():
+        manifest[key] = manifest[key] | value if isinstance(value, dict) else value
+    with pytest.raises(ValueError, match=f"^runs/01_vae/manifest.json: .*{says}"):
+        publish.check("01_vae", manifest)
+
+
+def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypatch):
+    good = tmp_path / "report" / "weights" / "01_vae_3.safetensors"
+    good.parent.mkdir(parents=True)
+    good.write_bytes(b"good")
+    monkeypatch.setattr(publish, "REPORT", tmp_path / "report")
+    monkeypatch.setattr(publish, "FIGURES", tmp_path / "figures")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit, match="scores.json: No such file or directory$"):
+        publish.main([str(tmp_path / "run")])
+    run = tmp_path / "run" / "runs" / "01_vae"
+    run.mkdir(parents=True)
+    (run / "scores.json").write_text("{}")
+    (run / "manifest.json").write_text("{}")
+    with pytest.raises(SystemExit, match="'parameters' is missing"):
+        publish.main([str(tmp_path / "run")])
+    (run / "manifest.json").write_text(json.dumps(WHOLE | {"figures": {}}))
+    (tmp_path / "run" / "01_vae.ipynb").write_text('{"cells": [], "nbformat": 4, "metadata": {}}')
+    with pytest.raises(SystemExit, match="01_vae.ipynb: of another run"):
+        publish.main([str(tmp_path / "run")])
+    assert [p for p in sorted(tmp_path.rglob("*")) if "run" not in p.parts] == before
+    assert good.read_bytes() == b"good"
+
+
+def test_published_figures_can_be_drawn_again(tmp_path, capsys):
+    """Within the tolerance that workflow/redraw.py states; another seed would be far off."""
+    assert redraw.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("as published, ") == 6
+    three, five = ((tmp_path / f"figure_{n}.png").read_bytes() for n in (3, 5))
+    mean, share = redraw.difference(three, five)
+    assert mean > 10 * redraw.MEAN and share > 10 * redraw.SHARE
+
+
+@pytest.mark.fault(121)
+def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
+    for name in ("WEIGHTS", "FIGURES"):
+        for path in getattr(redraw, name).iterdir():
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / path.name).write_bytes(path.read_bytes())
+        monkeypatch.setattr(redraw, name, tmp_path / name)
+    (tmp_path / "FIGURES" / "figure_4.png").write_bytes(
+        (tmp_path / "FIGURES" / "figure_3.png").read_bytes()
+    )
+    assert redraw.main([str(tmp_path / "out")]) == 1
+    assert "Figure 4: NOT AS PUBLISHED" in capsys.readouterr().out
+    path = tmp_path / "WEIGHTS" / "02_gan_22.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    assert redraw.main([str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path}: ") and "SHA256SUMS" in line
+
+
+def test_difference_sees_one_pixel():
+    image = np.zeros((20, 30), np.uint8)
+    changed = image.copy()
+    changed[3, 4] = 60
+    pngs = []
+    for array in (image, changed):
+        buffer = io.BytesIO()
+        Image.fromarray(array).save(buffer, "PNG")
+        pngs.append(buffer.getvalue())
+    assert redraw.difference(*pngs) == (pytest.approx(60 / 600), pytest.approx(1 / 600))
+
+
+def test_the_readme_shows_the_published_numbers():
+    scores = json.loads((publish.REPORT / "scores.json").read_text("utf-8"))
+    readme = (publish.ROOT / "README.md").read_text("utf-8")
+    assert [line for line in publish.numbers(scores) if line not in readme] == []
+
+
+def test_what_is_published_keeps_its_size_and_comes_from_one_clean_revision():
+    limits = {"report/report.html": 8, "report/report.pdf": 5, "report/weights": 15}
+    limits |= {f"report/notebooks/{name}.ipynb": 2 for name in publish.SHOWN}
+    for name, megabytes in limits.items():
+        path = publish.ROOT / name
+        files = path.iterdir() if path.is_dir() else [path]
+        assert sum(file.stat().st_size for file in files) < megabytes * 1e6, name
+    manifests = json.loads((publish.REPORT / "manifest.json").read_text("utf-8"))
+    assert len({m["git"]["revision"] for m in manifests.values()}) == 1
+    assert all(m["git"]["clean"] and m["data"]["verified"] for m in manifests.values())

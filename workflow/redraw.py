@@ -1,0 +1,102 @@
+"""Figures 1 to 6 drawn anew from the published weights, and compared: `make figures`.
+
+    python -m workflow.redraw build/figures
+
+Needs no data and no training. The weights must be the ones that report/weights/SHA256SUMS lists;
+the figures may differ from the published ones as far as rounding makes them. Exit status 1: one
+is not the same.
+"""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from helpers import cgan, data, figures, gan, training, vae, weights
+from helpers.files import write_atomically
+from helpers.paths import ROOT
+
+WEIGHTS, FIGURES = ROOT / "report" / "weights", ROOT / "figures"
+# Half-precision weights and another processor move a gray level here and there
+MEAN, FAR, SHARE = 0.1, 8, 0.001  # mean change; share of pixels that change by more than FAR
+
+
+def draw(folder):
+    """{number: PNG bytes} of Figures 1 to 6, from the weights in a folder of report/weights/."""
+    found = {path.stem: weights.load(path) for path in sorted(Path(folder).glob("*.safetensors"))}
+    garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
+    first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
+    a, b = garments.images
+    path = vae.interpolate(garments.net, *training.to_unit(garments.images.flatten(1)), steps=8)
+    steps = torch.cat([a[None], path, b[None]])
+    ends = ["image A", *[f"{step / 7:.2f}" for step in range(8)], "image B"]
+    drawn = {
+        1: figures.image_grid(first.numpy()[None], cell=0.9),
+        2: figures.image_grid(steps.numpy()[None], column_labels=ends),
+    }
+    grown = {w.epoch: w for name, w in found.items() if name.startswith("02_gan")}
+    last = max(grown, default=0)
+    for number in (3, 4, 5):
+        epoch = last and gan.snapshots(grown[last].config.snapshot_epochs, last)[number - 3]
+        if epoch not in grown:
+            raise ValueError(f"{folder}: no weights for Figure {number} (epoch {epoch})")
+        sixteen = gan.generate(grown[epoch].net, gan.fixed_noise(grown[epoch].config))
+        drawn[number] = figures.image_grid(sixteen.numpy().reshape(2, 8, 28, 28))
+    grid = cgan.generate_grid(digits.net, training.rng(digits.config.seed, "fixed noise"))
+    drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.5)
+    return {number: _png(figure) for number, figure in drawn.items()}
+
+
+def _one(found, name):
+    chosen = [w for stem, w in found.items() if stem.startswith(name)]
+    if len(chosen) != 1:
+        raise ValueError(f"{name}: {len(chosen)} files of weights, expected 1")
+    return chosen[0]
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def difference(one, other):
+    """(mean change in gray levels, share of pixels that change by more than FAR) of two PNGs."""
+    a, b = (np.asarray(Image.open(io.BytesIO(png)).convert("L"), np.int16) for png in (one, other))
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of {a.shape} and {b.shape} pixels")
+    change = np.abs(a - b)
+    return float(change.mean()), float((change > FAR).mean())
+
+
+def main(words):
+    """Draw the figures into a folder, say how far each is from the published one."""
+    faults = 0
+    try:
+        out = Path(*words)
+        out.mkdir(parents=True, exist_ok=True)
+        for number, png in sorted(draw(WEIGHTS).items()):
+            mean, share = difference(png, (FIGURES / f"figure_{number}.png").read_bytes())
+            same = mean <= MEAN and share <= SHARE
+            faults += not same
+            write_atomically(out / f"figure_{number}.png", png)
+            print(
+                f"Figure {number}: {'as published' if same else 'NOT AS PUBLISHED'}, mean change "
+                f"{mean:.3f} gray levels, {100 * share:.3f}% of the pixels by more than {FAR}",
+                flush=True,
+            )
+    except BrokenPipeError:  # whoever read this has seen enough
+        sys.stdout = open(os.devnull, "w")
+    except (OSError, ValueError) as error:
+        named = getattr(error, "filename", None)
+        print(f"{named}: {error.strerror}" if named else error, file=sys.stderr)
+        return 1
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
