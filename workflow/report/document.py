@@ -88,8 +88,6 @@ def table_item(report, at, notebook=""):
         "columns": [_minus(text) for text in columns],
         "rows": rows,
         "align": ["Left", *(_alignment(cells) for cells in list(zip(*rows, strict=True))[1:])],
-        "long": len(rows) > 24,
-        "wide": len(columns) > 5,
         "size": "wide" if len(columns) > 5 else "narrow" if len(columns) < 4 and not wordy else "",
     }
 
@@ -111,20 +109,19 @@ def items_of(nb, path, single=False):
             yield text_item(cell.source, at, notebook, folder=path.parent, attached=attached)
         if cell.cell_type != "code":
             continue
-        shown = list(_outputs(cell, place | {"folder": path.parent}, single))
         source = clean(cell.source).strip("\n")
         if source.strip() and "remove-input" not in tags:
             hidden = "hide-input" in tags
             title = _code_title(source, tags)
             yield place | {
                 "kind": "Code",
+                "language": "python",
                 "text": source,
                 "hidden": hidden,
                 "folded": hidden or title.startswith("Parameters"),
                 "title": title if hidden or title.startswith("Parameters") else None,
-                "shown": bool(shown),
             }
-        yield from shown
+        yield from _outputs(cell, place | {"folder": path.parent}, single)
 
 
 def _code_title(source, tags):
@@ -152,7 +149,7 @@ def _outputs(cell, place, single):
                 yield table_item(report, **{k: place[k] for k in ("at", "notebook")})
             elif kind == "source":
                 code, title = clean(data["text/plain"]).strip("\n"), one_line(report["title"])
-                yield place | {"kind": "Code", "text": code, "title": title}
+                yield place | {"kind": "Code", "language": "python", "text": code, "title": title}
             elif "image/png" in data or "image/svg+xml" in data:
                 yield _figure(data, report, place)
             elif "text/markdown" in data:
@@ -163,11 +160,7 @@ def _outputs(cell, place, single):
 
 
 def _stream(name, text, place):
-    text = clean(text).rstrip("\n")
-    lines = text.split("\n")
-    longest = max(map(len, lines))
-    columns = longest + 1 if len(lines) > 14 and longest < 52 else None
-    return place | {"kind": "Stream", "name": name, "text": text, "columns": columns}
+    return place | {"kind": "Code", "language": name, "text": clean(text).rstrip("\n")}
 
 
 def _figure(data, report, place):
@@ -207,7 +200,7 @@ def translate(items, front, names, target, warn=None):
         plain = {k: v for k, v in item.items() if k not in _LOCAL and v is not None}
         if "picture" in item:
             plain["src"] = _source(*item["picture"], pictures, html)
-        if not html and item["kind"] in ("Code", "Stream"):
+        if not html and item["kind"] == "Code":
             plain["text"] = wrap(item["text"])
         sent.append((item, plain))
     job = {"target": "html" if html else target, "front": front, "names": names}

@@ -72,7 +72,9 @@ local function citation(key)
   return pandoc.Link({ pandoc.Str("[" .. numbers[key] .. "]") }, "#ref-" .. key)
 end
 
-local function reference_list()
+local render = {}
+
+function render.References()
   local cites = cited:map(function(key)
     return pandoc.Cite({}, { pandoc.Citation(key, "NormalCitation") })
   end)
@@ -80,29 +82,14 @@ local function reference_list()
     bibliography = pandoc.path.join { here, "refs.bib" },
     csl = pandoc.path.join { here, "references.csl" }, ["link-citations"] = false,
   }))
-  local entries = pandoc.List()
-  document:walk { Div = function(el)
-    if not el.identifier:match("^ref%-") then return end
-    local entry = pandoc.utils.blocks_to_inlines(el.content):walk {
-      Link = function(link)
-        local shown = link.target:gsub("^https://arxiv.org/abs/", "arXiv:")
-          :gsub("^https://doi.org/", "doi:")
-        return pandoc.Link({ pandoc.Str(shown) }, link.target)
-      end,
-      Span = function(span) return span.content end,
-    }
-    entries:insert({ id = el.identifier, inlines = entry })
-  end }
-  if html then
-    local list = entries:map(function(entry)
-      return '<li id="' .. entry.id .. '">' .. write { pandoc.Plain(entry.inlines) } .. "</li>"
-    end)
-    return block('<ol class="references">\n' .. table.concat(list, "\n") .. "\n</ol>")
-  end
-  local list = entries:map(function(entry)
-    return "[" .. write { pandoc.Plain(entry.inlines) } .. " #metadata(none) <" .. entry.id .. ">],\n"
-  end)
-  return block("#references(\n" .. table.concat(list) .. ")")
+  return document.blocks:walk {
+    Para = function(el) return el.content[1].t == "Cite" and {} or nil end,
+    Link = function(link)
+      local shown = link.target:gsub("^https://arxiv.org/abs/", "arXiv:")
+        :gsub("^https://doi.org/", "doi:")
+      return pandoc.Link({ pandoc.Str(shown) }, link.target)
+    end,
+  }
 end
 
 -- Labels ------------------------------------------------------------------------------------------
@@ -211,81 +198,33 @@ local renamed = {
 -- \| is a relation to pandoc (as in the Kullback-Leibler divergence); followed by ^ or _ it closes
 -- a norm, and the one before it opens that norm.
 local function norms(tex)
-  local tokens, solid, open = {}, {}, nil  -- solid: positions of the tokens that are not spaces
-  local i = 1
-  while i <= #tex do
-    local token = tex:match("^\\%a+", i) or tex:match("^\\.", i) or tex:sub(i, i)
-    tokens[#tokens + 1] = token
-    if token:match("%S") then solid[#solid + 1] = #tokens end
-    i = i + #token
-  end
-  for k, position in ipairs(solid) do
-    local before, after = tokens[solid[k - 1]] or "", tokens[solid[k + 1]] or ""
-    local sized = before == "\\left" or before == "\\right" or before:match("^\\[bB]igg?[lr]?$")
-    if tokens[position] == "\\|" and not sized then
-      if open and (after == "^" or after == "_") then
-        tokens[open], tokens[position], open = "\\lVert ", "\\rVert ", nil
-      else
-        open = position
-      end
-    end
-  end
-  return table.concat(tokens)
+  return (tex:gsub("\\|", "\1"):gsub("\1([^\1]*)\1(%s*[_^])", "\\lVert %1\\rVert %2")
+    :gsub("\1", "\\|"))
 end
 
--- MathML has no thin space between the name of a function and its argument (log p, min_G max_D V),
--- and to Typst \operatorname is upright text like any other.
-local functions = { operatorname = true }
-local named = "arg cos cov det dim exp inf lim ln log max min Pr sin sup tanh"
-for name in (html and named or ""):gmatch("%a+") do functions[name] = true end
-local function spaced(tex)
-  local out, i = {}, 1
-  while i <= #tex do
-    local name = tex:match("^\\(%a+)", i)
-    local stop = i + (name and #name or tex:match("^\\.", i) and 1 or 0)
-    if functions[name] then
-      stop = stop + #(name == "operatorname" and tex:match("^%*?%s*%b{}", stop + 1) or "")
-      while true do  -- limits and powers belong to the name
-        local script = tex:match("^%s*[_^]%s*%b{}", stop + 1)
-          or tex:match("^%s*[_^]%s*\\%a+", stop + 1) or tex:match("^%s*[_^]%s*[^\\{]", stop + 1)
-        if not script then break end
-        stop = stop + #script
-      end
-      out[#out + 1] = tex:sub(i, stop)
-      local command = tex:match("^%s*\\(%a+)", stop + 1)
-      if tex:match("^%s*%w", stop + 1)
-          or command and not command:match("^left") and not command:match("^[bB]ig") then
-        out[#out + 1] = "\\, "
-      end
-    else
-      out[#out + 1] = tex:sub(i, stop)
-    end
-    i = stop + 1
-  end
-  return table.concat(out)
+-- MathML has no thin space between the name of a function and its argument, as in log p.
+local space = '<mspace width="0.167em"/>'
+local applied = "<mo>&#8289;</mo></mrow>"
+local function spaced(markup)
+  return (markup:gsub("(" .. applied .. ")(<m[^o])", "%1" .. space .. "%2")
+    :gsub("(" .. applied .. "<m[in]>[^<]*</m[in]></m%a+>)(<m[^o])", "%1" .. space .. "%2"))
 end
 
 local function mathematics(el)
-  local tex = norms(el.text)
-  local markup = write { pandoc.Plain { pandoc.Math(el.mathtype, spaced(tex)) } }
-  local original = el.text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;")
-  markup = markup:gsub("(<annotation[^>]*>).-(</annotation>)", function(start, stop)
-    return start .. original .. stop
-  end)
+  local markup = write { pandoc.Plain { pandoc.Math(el.mathtype, norms(el.text)) } }
   if html and not markup:match("^<math") or not html and not markup:match("^%$") then
     problem("mathematics that pandoc cannot read: " .. el.text)
     return pandoc.Code(el.text)
   end
-  if not html then
-    for _, pair in ipairs(renamed) do markup = markup:gsub(pair[1], pair[2]) end
-    markup = markup:gsub("#scale%(x: (%d+)%%, y: %d+%%%)%[(.-)%]%f[^%]]", function(percent, mark)
-      return "lr(" .. mark .. ", size: #" .. percent / 100 .. "em)"
-    end)
-    markup = "#math.equation(block: " .. tostring(el.mathtype == "DisplayMath") .. ", alt: "
-      .. quoted(el.text) .. ", " .. markup .. ");"
-  end
-  return pandoc.RawInline(raw, markup)
+  if html then return pandoc.RawInline(raw, spaced(markup)) end
+  for _, pair in ipairs(renamed) do markup = markup:gsub(pair[1], pair[2]) end
+  markup = markup:gsub("#scale%(x: (%d+)%%, y: %d+%%%)%[(.-)%]%f[^%]]", function(percent, mark)
+    return "lr(" .. mark .. ", size: #" .. percent / 100 .. "em)"
+  end)
+  return pandoc.RawInline(raw, "#math.equation(block: " .. tostring(el.mathtype == "DisplayMath")
+    .. ", alt: " .. quoted(el.text) .. ", " .. markup .. ");")
 end
+
 -- No line begins with the percent sign of a number.
 local function percent(inlines)
   for i = 2, #inlines - 1 do
@@ -299,7 +238,7 @@ local function percent(inlines)
 end
 local typeset = { Math = mathematics, Inlines = percent }
 
--- Third pass: blocks --------------------------------------------------------------------------------
+-- Items: what each becomes --------------------------------------------------------------------------
 
 local function heading(el)
   local entry = headings[tonumber(el.attributes.entry)]
@@ -307,124 +246,65 @@ local function heading(el)
   entry.inlines = el.content
   if html then
     local word = entry.level == 1 and entry.number:match("%u") and "Appendix " or ""
-    local number = entry.number ~= "" and '<span class="number">' .. word .. entry.number ..
-      "</span> " or ""
-    local tag = "h" .. math.min(entry.level + 1, 6)
-    return block("<" .. tag .. ' id="' .. entry.id .. '">' .. number ..
-      write { pandoc.Plain(el.content) } .. "</" .. tag .. ">")
+    local number = entry.number ~= "" and { pandoc.Span({ pandoc.Str(word .. entry.number) },
+      pandoc.Attr("", { "number" })), pandoc.Space() } or {}
+    return pandoc.Header(math.min(entry.level + 1, 6), pandoc.Inlines(number) .. el.content, entry.id)
   end
   local numbering = entry.number ~= "" and '(..) => "' .. entry.number .. '"' or "none"
-  -- No figure floats past the next heading of the contents.
-  local start = entry.level == 1 and not job.single and "#new-section\n"
-    or entry.level <= 2 and "#place.flush()\n" or ""
-  return block(start .. "#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
+  return block("#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
     .. write { pandoc.Plain(el.content) } .. "] <" .. entry.id .. ">")
 end
 
-local function row(cells)
-  return "(" .. table.concat(pandoc.List(cells):map(function(cell)
-    return "[" .. write(cell) .. "], "
-  end)) .. ")"
+local function scrolling(el)  -- only a table with a number has a size, see document.py
+  if not html then return el end
+  return pandoc.Div({ el }, pandoc.Attr("", { "scroll", item.size }, { tabindex = "0" }))
 end
-
-local sides = { AlignRight = "right", AlignCenter = "center" }
-local function rows_of(simple)  -- the arguments of Typst's tables
-  local align = simple.aligns:map(function(side) return (sides[side] or "left") .. ", " end)
-  return "align: (" .. table.concat(align) .. "), columns: " .. row(simple.headers) .. ", "
-    .. table.concat(pandoc.List(simple.rows):map(row), ",\n") .. ")"
-end
-
-local function scrolling(el, id, class)
-  return pandoc.Div({ el }, pandoc.Attr(id, { "scroll", class }, { tabindex = "0" }))
-end
-
-local function pipe_table(el)
-  if html then return scrolling(el, "", "plain") end
-  return block("#plain-table(" .. rows_of(pandoc.utils.to_simple_table(el)))
-end
-
-local function fence(el)
-  if html then return el end
-  return block("#fence(" .. quoted(el.text) .. ", " .. quoted(el.classes[1] or "text") .. ")")
-end
-
-local blocks = { Header = heading, Table = pipe_table, CodeBlock = fence }
-
--- Items: what each becomes --------------------------------------------------------------------------
 
 local function line(text) return read_line(text):walk(harmless):walk(typeset) end
 local function caption(it)
-  local inlines = line(it.caption)
-  if html and it.number then
-    inlines = pandoc.Inlines { pandoc.Strong { pandoc.Str(it.kind .. "\u{a0}" .. it.number .. ".") },
-      pandoc.Space() } .. inlines
-  end
-  return inlines
+  local label = it.number and { pandoc.Strong { pandoc.Str(it.kind .. "\u{a0}" .. it.number .. ".") },
+    pandoc.Space() } or {}
+  return pandoc.Inlines(label) .. line(it.caption)
 end
-local function captioned(it)  -- the arguments that Typst's figures and tables share
-  return (it.caption ~= "" and "caption: [" .. write { pandoc.Plain(caption(it)) } .. "], " or "")
-    .. (it.number and "label: " .. quoted(it.kind .. " " .. it.number) .. ", " or "")
-end
-
-local render = {}
 
 function render.Text(it)
-  return it.blocks:walk(harmless):walk(typeset):walk(blocks)
+  return it.blocks:walk(harmless):walk(typeset):walk { Header = heading, Table = scrolling }
 end
 
-function render.References() return { reference_list() } end
-
 function render.Code(it)
-  if not html then
-    return { block("#cell-input(" .. quoted(it.text) .. ", label: " .. quoted(it.title or "")
-      .. ", shown: " .. tostring(it.shown or false) .. ")") }
-  end
-  local code = pandoc.CodeBlock(it.text, pandoc.Attr("", { "python" }))
+  local code = pandoc.CodeBlock(it.text, pandoc.Attr("", { it.language }))
+  if not it.title then return { code } end
+  if not html then return { block("#code-title(" .. quoted(it.title) .. ")"), code } end
   if it.folded then
     return { block('<details class="code"><summary>' .. escaped(it.title) .. "</summary>"), code,
       block("</details>") }
   end
-  local title = it.title and '<p class="title"><code>' .. escaped(it.title) .. "</code></p>" or ""
-  return { block('<div class="code">' .. title), code, block("</div>") }
-end
-
-function render.Stream(it)
-  if not html then
-    return { block("#cell-stream(" .. quoted(it.text) .. ", name: " .. quoted(it.name) .. ")") }
-  end
-  local columns = it.columns and ' style="columns: 2 ' .. it.columns .. 'ch"' or ""
-  return { block('<pre class="output ' .. escaped(it.name) .. (it.columns and " columns" or "")
-    .. '"' .. columns .. "><samp>" .. escaped(it.text) .. "</samp></pre>") }
+  local title = block('<p class="title">' .. escaped(it.title) .. "</p>")
+  return { pandoc.Div({ title, code }, pandoc.Attr("", { "listing" })) }
 end
 
 function render.Figure(it)
+  local under = write { pandoc.Plain(caption(it)) }
   if not html then
     return { block("#picture(" .. quoted(it.src) .. ", " .. it.page_inches .. "in, alt: "
-      .. quoted(it.alt) .. ", floats: " .. tostring(it.floats) .. ", " .. captioned(it)
+      .. quoted(it.alt) .. ", floats: " .. tostring(it.floats) .. ", caption: [" .. under .. "], "
       .. (it.id and "id: " .. quoted(it.id) or "") .. ")") }
   end
-  local under = it.caption == "" and "" or "<figcaption>" .. write { pandoc.Plain(caption(it)) }
-    .. "</figcaption>"
   return { block("<figure" .. (it.id and ' id="' .. it.id .. '"' or "") .. '><img src="' .. it.src
     .. '" alt="' .. escaped(it.alt) .. '" width="' .. it.width .. '" height="' .. it.height
-    .. '" style="width: ' .. it.inches .. 'in">' .. under .. "</figure>") }
+    .. '" style="width: ' .. it.inches .. 'in"><figcaption>' .. under .. "</figcaption></figure>") }
 end
 
 function render.Table(it)
   local function cells(texts)
     return pandoc.List(texts):map(function(text) return { pandoc.Plain(line(text)) } end)
   end
-  local simple = pandoc.SimpleTable(html and caption(it) or {},
-    pandoc.List(it.align):map(function(side) return "Align" .. side end),
-    pandoc.List(it.align):map(function() return 0 end),
-    cells(it.columns), pandoc.List(it.rows):map(cells))
-  if not html then
-    return { block("#report-table(" .. captioned(it) .. "long: " .. tostring(it.long) .. ", wide: "
-      .. tostring(it.wide) .. ", " .. rows_of(simple) .. (it.id and " <" .. it.id .. ">" or "")) }
-  end
-  local el = pandoc.utils.from_simple_table(simple)
+  local sides = pandoc.List(it.align):map(function(side) return "Align" .. side end)
+  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(caption(it), sides,
+    sides:map(function() return 0 end), cells(it.columns), pandoc.List(it.rows):map(cells)))
   el.bodies[1].row_head_columns = 1
-  return { scrolling(el, it.id or "", it.size) }
+  el.identifier = it.id or ""
+  return { scrolling(el) }
 end
 
 -- Numbering: first through all items, because a reference may point forward -------------------------
