@@ -47,12 +47,13 @@ def build(options):
     try:
         files[paths[1]] = pdf(*report, notice=_complain)
     except (ImportError, OSError, RuntimeError, ReportError) as error:
-        _complain(str(error))
+        reason = str(getattr(error, "strerror", None) or error)
     write(files)
     for path, content in files.items():
         _say(f"{path}  {_size(content)}")
     if paths[1] in files:
         return 0
+    _complain(reason)
     old = "; the report.pdf there is from an earlier run" if paths[1].exists() else ""
     _complain(f"{paths[1]}: not written{old}")
     return 2

@@ -20,78 +20,8 @@ from PIL import Image
 
 REQUIRED_FIGURES = tuple(f"figure-{number}" for number in range(1, 7))
 
-
-def _fields(required, **optional):
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": required | optional,
-    }
-
-
-def _list(items, **rest):
-    return {"type": "array", "items": items, **rest}
-
-
-def _table(values):
-    return {"type": "object", "additionalProperties": values}
-
-
-TEXT, NUMBER, COUNT, FLAG = ({"type": t} for t in ("string", "number", "integer", "boolean"))
-WORDS = {"type": "string", "pattern": r"\S"}
-LABEL = {"type": "string", "pattern": r"^[a-z0-9-]+\Z"}
-GIT = {"type": ["object", "null"]}
-DATA = {name: TEXT for name in ("name", "source", "where")} | {"verified": FLAG, "real": FLAG}
-SESSION = {"epochs": _list(COUNT, minItems=2, maxItems=2), "seconds": NUMBER, "torch": TEXT}
-MANIFEST = _fields(
-    {
-        "notebook": TEXT,
-        "parameters": _table({}),
-        "data": _fields(DATA | {"train": COUNT, "test": COUNT, "sha256": _table(TEXT)}, title=TEXT),
-        "versions": _table({}),
-        "seconds": _table({}),
-    },
-    git=GIT,
-    figures=_table(TEXT),
-    trained=_list(_fields(SESSION, git=GIT)),
-)
-DISPLAYS = {  # kind of display -> (what it must say of itself, the data it must have)
-    "figure": (
-        _fields(
-            {"label": LABEL, "caption": WORDS, "alt": WORDS, "sha256": TEXT}
-            | {"width": NUMBER | {"exclusiveMinimum": 0, "maximum": 100}}
-        ),
-        None,
-    ),
-    "table": (
-        _fields(
-            {"label": LABEL, "caption": WORDS, "columns": _list(TEXT, minItems=1)}
-            | {"rows": _list(_list(TEXT), minItems=1)}
-        ),
-        None,
-    ),
-    "caption": ({}, None),
-    "text": ({}, "text/markdown"),
-    "abstract": ({}, "text/markdown"),
-    "source": (_fields({"title": WORDS}), "text/plain"),
-    "provenance": (_fields({"manifest": MANIFEST}), None),
-}
-_RUN = {"type": "object", "properties": {"papermill": {"type": "object"}}}
-NOTEBOOK = {  # beyond nbformat's own schema
-    "properties": {
-        "metadata": _RUN,
-        "cells": _list(
-            {
-                "properties": {
-                    "metadata": _RUN,
-                    "outputs": _list(
-                        {"properties": {"metadata": {"properties": {"report": _table({})}}}}
-                    ),
-                }
-            }
-        ),
-    }
-}
+SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
+KINDS = SCHEMA["$defs"]
 
 
 class ReportError(ValueError):
@@ -172,14 +102,12 @@ def read(path):
     """
     path = Path(path)
     try:
-        if not path.is_file() and path.exists():
-            raise ReportError([f"{path}: not a file"])  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError(0, "not a file")
         text = path.read_text(encoding="utf-8")
         json.loads(text, parse_constant=_no_number)  # nbformat's own message has no line number
     except OSError as error:
         raise ReportError([f"{path}: {error.strerror.lower()}"]) from None
-    except ReportError:
-        raise
     except (ValueError, RecursionError) as error:
         raise ReportError([f"{path}: broken JSON: {error}"]) from None
     try:
@@ -188,7 +116,7 @@ def read(path):
     except Exception as error:  # what is no notebook breaks nbformat in many ways
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise ReportError([f"{path}: not a notebook: {line}"]) from None
-    faults, figures, manifests = list(_unlike(NOTEBOOK, nb)), {}, []
+    faults, figures, manifests = list(_unlike(SCHEMA, nb)), {}, []
     if not faults:
         faults = _execution_faults(nb)
         labels = set()
@@ -206,12 +134,11 @@ def _no_number(text):
     raise ValueError(f"{text} is no number")
 
 
-def _unlike(schema, value):
-    """Where a value differs from a schema, one line each."""
-    for error in Draft202012Validator(schema).iter_errors(value):
-        steps = list(error.absolute_path)
-        where = " ".join(str(step + 1 if isinstance(step, int) else step) for step in steps)
-        where = where.replace("cells ", "cell ").replace("outputs ", "output ")
+def _unlike(part, value):
+    """Where a value differs from a part of the schema, one line each."""
+    for error in Draft202012Validator({"$defs": KINDS} | part).iter_errors(value):
+        steps = (step + 1 if isinstance(step, int) else step for step in error.absolute_path)
+        where = " ".join(map(str, steps)).replace("cells ", "cell ")
         yield f"{where}{': ' if where else ''}{error.message[:100]}"
 
 
@@ -246,15 +173,11 @@ def _output_faults(output, labels, figures, manifests):
         if any(mime.startswith("image/") for mime in data):
             yield "a picture without label, caption and alt text"
         return
-    kind, label = report.get("kind"), report.get("label")
-    if not isinstance(kind, str) or kind not in DISPLAYS:
-        yield f"a display of the unknown kind {kind!r:.40}"
-        return
-    schema, needed = DISPLAYS[kind]
-    name = f"{kind} {label}" if kind in ("figure", "table") else kind
+    kind, label = report["kind"], report.get("label")
+    name, needed = f"{kind} {label}" if label else kind, KINDS[kind].get("needs")
     if needed and needed not in data:
         yield f"{name} has no {needed}"
-    if wrong := [f"{name}: {fault}" for fault in _unlike(schema, report)]:
+    if wrong := [f"{name}: {fault}" for fault in _unlike({"$ref": f"#/$defs/{kind}"}, report)]:
         yield from wrong
         return
     if kind == "provenance":

@@ -291,8 +291,8 @@ function render.Figure(it)
       .. (it.id and "id: " .. quoted(it.id) or "") .. ")") }
   end
   return { block("<figure" .. (it.id and ' id="' .. it.id .. '"' or "") .. '><img src="' .. it.src
-    .. '" alt="' .. escaped(it.alt) .. '" width="' .. it.width .. '" height="' .. it.height
-    .. '" style="width: ' .. it.inches .. 'in"><figcaption>' .. under .. "</figcaption></figure>") }
+    .. ('" alt="%s" width="%d" height="%d"'):format(escaped(it.alt), it.width, it.height)
+    .. ' style="width: ' .. it.inches .. 'in"><figcaption>' .. under .. "</figcaption></figure>") }
 end
 
 function render.Table(it)
