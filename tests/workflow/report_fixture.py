@@ -117,13 +117,16 @@ def table(label="layers", long=False, see=""):
 
 
 LISTING = "class Generator(nn.Module):\n" + "\n".join(
-    f"    def part_{i}(self, z):\n        return self.layers[{i}](z)  # (N, 64)\n" for i in range(5)
+    f"    def part_{i}(self, z):\n        return self.layers[{i}](z)  # (N, 64)\n"
+    for i in range(5)
 )
 
 
 def source(title, code=LISTING):
     return display(
-        {"text/markdown": f"```python\n{code}\n```", "text/plain": code}, kind="source", title=title
+        {"text/markdown": f"```python\n{code}\n```", "text/plain": code},
+        kind="source",
+        title=title,
     )
 
 

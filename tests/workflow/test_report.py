@@ -88,7 +88,9 @@ def test_html_has_every_figure_table_and_link(page):
         assert link["href"][1:] in ids, link
     headings = [h.text for h in page.find_all(["h2", "h3"])]
     assert headings[:2] == ["1 Datasets", "1.1 MNIST"]
-    assert {"2.1 Mathematics of every kind", "Appendix A Parameters and provenance"} < set(headings)
+    assert {"2.1 Mathematics of every kind", "Appendix A Parameters and provenance"} < set(
+        headings
+    )
     contents = page.find("nav").text
     assert all(h.split(" ", 1)[1] in contents for h in headings if h[0].isdigit())
 
@@ -195,6 +197,7 @@ def test_a_high_figure_stands_in_its_place_or_floats_within_its_section(space, o
 #v({space}cm)
 #picture("p.png", 3.8in, alt: "A", floats: true, caption: [FIGURE], id: "f")
 AFTER
+#place.flush()
 #heading(level: 1, numbering: none)[NEXT]
 #link(<f>)[back]"""
     pdf = compile_typst(source, {"p.png": fixture.png(300, 300)})
@@ -500,7 +503,9 @@ REFUSALS = {
         "01_vae.ipynb: cell 6: figure figure-1 is not the picture that was drawn",
     ),
     "stale": (
-        edit("02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"figure-4": "0a"})),
+        edit(
+            "02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"figure-4": "0a"})
+        ),
         "02_gan.ipynb: figure figure-4 is stale",
     ),
     "empty picture": (
@@ -772,7 +777,13 @@ def test_an_svg_has_its_size_and_is_whole(tmp_path, capsys):
     svg = fixture.SVG.replace("<rect", inner + "<rect")
     assert picture_size("image/svg+xml", svg.encode()) == (432, 180)
     bomb = '<!DOCTYPE svg [<!ENTITY a "b">]>' + svg
-    for broken in (bomb, svg[:99], svg.replace("viewBox", "box"), "<p/>", svg.replace("432 ", "nan ")):
+    for broken in (
+        bomb,
+        svg[:99],
+        svg.replace("viewBox", "box"),
+        "<p/>",
+        svg.replace("432 ", "nan "),
+    ):
         with pytest.raises(ValueError, match="SVG"):
             picture_size("image/svg+xml", broken.encode())
     notebooks = fixture.three()
@@ -801,14 +812,18 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, monkeypatch, caps
     code, soup, pdf = make(tmp_path)
     assert code == 130 and not soup and not pdf
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"{tmp_path / 'out'}: interrupted, no report written, what was there is unchanged"]
+    assert lines == [
+        f"{tmp_path / 'out'}: interrupted, no report written, what was there is unchanged"
+    ]
 
 
 @pytest.mark.fault(116)
 @pytest.mark.parametrize("redirect", [">&-", "| true", ">&- 2>&-"])
 def test_nobody_listens(redirect, tmp_path):
     paths = " ".join(f"'{path}'" for path in fixture.write(tmp_path / "in"))
-    command = f"set -o pipefail; {sys.executable} -m workflow.report.build {paths} --out {tmp_path}"
+    command = (
+        f"set -o pipefail; {sys.executable} -m workflow.report.build {paths} --out {tmp_path}"
+    )
     done = subprocess.run(["bash", "-c", f"{command} {redirect}"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "report.pdf").exists()

@@ -36,7 +36,9 @@ def build(options):
     try:
         timestamp()
         sources = read_all(options.notebooks, options.allow_mixed)
-        report = merge(sources, options.profile, options.title, filter(None, authors), options.date)
+        report = merge(
+            sources, options.profile, options.title, filter(None, authors), options.date
+        )
         files = {paths[0]: html(*report).encode()}
         options.out.mkdir(parents=True, exist_ok=True)
     except ReportError as error:

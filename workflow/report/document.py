@@ -71,7 +71,12 @@ def wrap(text, columns=CODE_COLUMNS):
 
 def text_item(text, at, notebook="", **rest):
     """An item of Markdown. `at` is where it stands, for messages; `notebook` owns its labels."""
-    return {"kind": "Text", "text": _on_one_line(clean(text)), "at": at, "notebook": notebook} | rest
+    return {
+        "kind": "Text",
+        "text": _on_one_line(clean(text)),
+        "at": at,
+        "notebook": notebook,
+    } | rest
 
 
 def table_item(report, at, notebook=""):

@@ -251,7 +251,9 @@ local function heading(el)
     return pandoc.Header(math.min(entry.level + 1, 6), pandoc.Inlines(number) .. el.content, entry.id)
   end
   local numbering = entry.number ~= "" and '(..) => "' .. entry.number .. '"' or "none"
-  return block("#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
+  -- No figure floats past the next heading of the contents.
+  local flush = entry.level <= 2 and "#place.flush()\n" or ""
+  return block(flush .. "#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
     .. write { pandoc.Plain(el.content) } .. "] <" .. entry.id .. ">")
 end
 
