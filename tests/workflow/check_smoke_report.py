@@ -76,9 +76,7 @@ def test_every_picture_is_there_and_whole(page):
     images = page.find_all("img")
     assert len(images) >= 6
     for image in images:
-        mime, content = re.match(
-            r"data:(image/(?:png|svg\+xml));base64,(.*)", image["src"]
-        ).groups()
+        mime, content = image["src"].removeprefix("data:").split(";base64,")
         size = picture_size(mime, base64.b64decode(content))
         assert tuple(map(str, size)) == (image["width"], image["height"])
 

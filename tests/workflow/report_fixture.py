@@ -118,7 +118,7 @@ def table(label="layers", long=False, see=""):
 
 LISTING = "class Generator(nn.Module):\n" + "\n".join(
     f"    def part_{i}(self, z):\n        return self.layers[{i}](z)  # (N, 64)\n"
-    for i in range(5)
+    for i in range(4)
 )
 
 

@@ -88,9 +88,8 @@ def test_html_has_every_figure_table_and_link(page):
         assert link["href"][1:] in ids, link
     headings = [h.text for h in page.find_all(["h2", "h3"])]
     assert headings[:2] == ["1 Datasets", "1.1 MNIST"]
-    assert {"2.1 Mathematics of every kind", "Appendix A Parameters and provenance"} < set(
-        headings
-    )
+    assert "2.1 Mathematics of every kind" in headings
+    assert "Appendix A Parameters and provenance" in headings
     contents = page.find("nav").text
     assert all(h.split(" ", 1)[1] in contents for h in headings if h[0].isdigit())
 
@@ -504,7 +503,7 @@ REFUSALS = {
     ),
     "stale": (
         edit(
-            "02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"figure-4": "0a"})
+            "02_gan.ipynb", lambda nb: metadata(nb, 9).manifest.figures.update({"figure-4": "0"})
         ),
         "02_gan.ipynb: figure figure-4 is stale",
     ),
@@ -773,7 +772,7 @@ def test_an_svg_that_could_run_or_fetch_is_refused(part):
 
 @pytest.mark.fault(114)
 def test_an_svg_has_its_size_and_is_whole(tmp_path, capsys):
-    inner = '<clipPath id="a"/><g style="clip-path: url(#a)"><image href="data:image/png;base64,"/></g>'
+    inner = '<g style="clip-path: url(#a)"><image href="data:image/png;base64,"/></g>'
     svg = fixture.SVG.replace("<rect", inner + "<rect")
     assert picture_size("image/svg+xml", svg.encode()) == (432, 180)
     bomb = '<!DOCTYPE svg [<!ENTITY a "b">]>' + svg
@@ -811,10 +810,8 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, monkeypatch, caps
     monkeypatch.setattr("workflow.report.exporters.compile_typst", interrupted)
     code, soup, pdf = make(tmp_path)
     assert code == 130 and not soup and not pdf
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        f"{tmp_path / 'out'}: interrupted, no report written, what was there is unchanged"
-    ]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("out: interrupted, no report written, what was there is unchanged")
 
 
 @pytest.mark.fault(116)

@@ -32,13 +32,11 @@ def build(options):
     from workflow.report.merge import merge
 
     paths = options.out / "report.html", options.out / "report.pdf"
-    authors = [name.strip() for text in options.author for name in text.split(",")]
+    authors = [name for text in options.author for name in text.split(",") if name.strip()]
     try:
         timestamp()
         sources = read_all(options.notebooks, options.allow_mixed)
-        report = merge(
-            sources, options.profile, options.title, filter(None, authors), options.date
-        )
+        report = merge(sources, options.profile, options.title, authors, options.date)
         files = {paths[0]: html(*report).encode()}
         options.out.mkdir(parents=True, exist_ok=True)
     except ReportError as error:

@@ -193,8 +193,8 @@ def _figure(data, report, place):
 def translate(items, front, names, target, warn=None):
     """(markup, {file name: bytes}) of items, for `target` "html5" or "typst".
 
-    `front` goes on the title page, `names` maps names of notebooks as links have them to those that
-    items have. Faults raise ReportError, one line each, or go to `warn` if that is given.
+    `front` goes on the title page, `names` maps names of notebooks in links to those in items.
+    Faults raise ReportError, one line each, or go to `warn` if that is given.
     """
     pictures, faults, marks = {}, [], []
     html = target == "html5"
@@ -304,7 +304,7 @@ def _nearby(folder, name):
     return path if there else None
 
 
-def _on_one_line(text):
+def _formulas_on_one_line(text):
     """Markdown with each displayed formula on one line.
 
     A line of it that begins with -, + or = would be read as a list or a heading. A bare LaTeX

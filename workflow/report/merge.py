@@ -20,7 +20,7 @@ SOURCES = {
 def merge(sources, profile="", title="", authors=(), date=""):
     """(items, front, names) of a report: what document.translate takes.
 
-    sources: a sequence of check.Source. `names` maps each notebook's names to the one of its items.
+    sources: a sequence of check.Source. `names` maps a notebook's names to the one in its items.
     """
     manifests = [source.manifest for source in sources]
     front = {
