@@ -73,7 +73,7 @@ def text_item(text, at, notebook="", **rest):
     """An item of Markdown. `at` is where it stands, for messages; `notebook` owns its labels."""
     return {
         "kind": "Text",
-        "text": _on_one_line(clean(text)),
+        "text": _formulas_on_one_line(clean(text)),
         "at": at,
         "notebook": notebook,
     } | rest
