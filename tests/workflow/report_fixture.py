@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
+import io
 import json
-import struct
-import zlib
+import re
 
 from nbformat import v4
+from PIL import Image
 
 CONSTRUCTS = r"""## Mathematics of every kind
 
@@ -50,23 +51,10 @@ x = torch.zeros(3)  # a fence
 
 def png(width=320, height=96, shade=0):
     """Bytes of a gray PNG with a gradient that depends on `shade`."""
-    rows = b"".join(
-        b"\0" + bytes((x * 3 + y * 2 + shade * 40) % 256 for x in range(width))
-        for y in range(height)
-    )
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    levels = ((x * 3 + y * 2 + shade * 40) % 256 for y in range(height) for x in range(width))
+    picture, file = Image.frombytes("L", (width, height), bytes(levels)), io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def sha(content):
@@ -295,3 +283,25 @@ def write(folder, notebooks=None):
         path.write_text(nb if isinstance(nb, str) else json.dumps(nb), encoding="utf-8")
         paths.append(path)
     return paths
+
+
+def assert_inert(soup):
+    """Nothing in the page runs or is fetched."""
+    assert not soup.find_all(["script", "iframe", "object", "embed", "form", "base"])
+    assert len(soup.find_all("style")) == len(soup.find_all("link")) == 1
+    styles = soup.style.text + " ".join(tag["style"] for tag in soup.find_all(style=True))
+    assert "url(" not in styles and "@import" not in styles
+    for tag in soup.find_all(True):
+        for name, value in tag.attrs.items():
+            assert not name.startswith("on"), tag
+            if name in ("src", "href", "action", "srcset", "data", "poster"):
+                allowed = r"#|https?://|mailto:" if tag.name == "a" else "data:(image/|,)"
+                assert re.match(allowed, value), tag
+
+
+def assert_linked(soup):
+    """No identifier is there twice, and every inner link leads to one."""
+    ids = [tag["id"] for tag in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    for link in soup.find_all("a", href=re.compile("^#")):
+        assert link["href"][1:] in ids, link

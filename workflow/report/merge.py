@@ -3,6 +3,7 @@ appendix; as items (see document.py) and what goes on the title page."""
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from workflow.report.document import items_of, one_line, table_item, text_item
 
@@ -107,23 +108,20 @@ def _table(label, caption, columns, rows):
 
 
 def _datasets(sources):
-    text = _text("datasets")
-    opening, *parts = re.split(r"^## ", text, flags=re.M)
-    parts = dict(part.split("\n", 1) for part in parts)
-    titles, rows = {}, {}
+    opening, *parts = re.split(r"^## ", _text("datasets"), flags=re.M)
+    about, rows = {}, {}
     for source in sources:
         data = source.manifest["data"]
-        titles[_title(data)] = parts.get(data["name"] if data["real"] else "stand-in")
+        name = data["name"] if data["real"] else "stand-in"
+        about[name] = "The stand-in" if name == "stand-in" else literal(_title(data))
         key = (_title(data), data["source"], data["where"], data["train"], data["test"])
         key += (data["verified"], data["sha256"].get("train-images"))
-        link = f"[Section](<{one_line(source.path.stem)}.ipynb>)"
+        link = f"[Section]({quote(one_line(source.path.stem))}.ipynb)"
         rows.setdefault(key, []).append(link)
-    known = {"FashionMNIST": "Fashion-MNIST"}
+    for name, text in (part.split("\n", 1) for part in parts):
+        if name in about:
+            opening += f"\n\n## {about[name]}\n{text}"
     place = "text/datasets.md"
-    for name, part in parts.items():
-        shown = known.get(name, "The stand-in" if name == "stand-in" else name)
-        if part in titles.values():
-            opening += f"\n\n## {shown}\n{part}"
     yield text_item(opening, place)
     yield _table(
         "table-datasets",
