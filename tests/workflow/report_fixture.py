@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
+import io
 import json
-import struct
-import zlib
+import re
 
 from nbformat import v4
+from PIL import Image
 
 CONSTRUCTS = r"""## Mathematics of every kind
 
@@ -50,23 +51,10 @@ x = torch.zeros(3)  # a fence
 
 def png(width=320, height=96, shade=0):
     """Bytes of a gray PNG with a gradient that depends on `shade`."""
-    rows = b"".join(
-        b"\0" + bytes((x * 3 + y * 2 + shade * 40) % 256 for x in range(width))
-        for y in range(height)
-    )
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    levels = ((x * 3 + y * 2 + shade * 40) % 256 for y in range(height) for x in range(width))
+    picture, file = Image.frombytes("L", (width, height), bytes(levels)), io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def sha(content):
@@ -77,21 +65,29 @@ def display(data, **report):
     return v4.new_output("display_data", data, metadata={"report": report} if report else {})
 
 
-def figure(number, caption=None, alt=None, **size):
-    content = png(shade=number, **size)
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 432 180" width="432pt" height="180pt">'
+    '<rect width="432" height="180" fill="#ffffff"/>'
+    '<path d="M 20 160 Q 120 20 412 30" fill="none" stroke="#8a3420" stroke-width="2"/></svg>'
+)
+
+
+def figure(label, caption=None, alt=None, svg=None, **size):
+    content = svg.encode() if svg else png(shade=len(label), **size)
+    data = {"image/svg+xml": svg} if svg else {"image/png": base64.b64encode(content).decode()}
     return display(
-        {"image/png": base64.b64encode(content).decode(), "text/plain": f"Figure {number}"},
+        data | {"text/plain": sha(content)[:12]},
         kind="figure",
-        number=number,
-        caption=caption or f"What the generator draws, picture {number}, with $z$ fixed.",
-        alt=alt or f"A row of gray images, number {number}",
+        label=label,
+        caption=caption or f"What the generator draws, picture {label}, with $z$ fixed.",
+        alt=alt or f"A row of gray images, {label}",
         sha256=sha(content),
         width=6.0,
         real=True,
     )
 
 
-def table(number):
+def table(label="layers", long=False, see=""):
     columns = ["layer", "output shape", "parameters", r"$\sigma$"]
     rows = [
         ["`Linear`", "(N, 64)", "50,240", "0.021"],
@@ -101,10 +97,24 @@ def table(number):
     return display(
         {"text/html": "<table><td>FROM PANDAS</table>", "text/plain": "FROM PANDAS"},
         kind="table",
-        number=number,
-        caption="The layers and their sizes, drawn in Figure 1.",
+        label=label,
+        caption=f"The layers and their sizes{see}.",
         columns=columns,
-        rows=rows,
+        rows=rows * (12 if long else 1),
+    )
+
+
+LISTING = "class Generator(nn.Module):\n" + "\n".join(
+    f"    def part_{i}(self, z):\n        return self.layers[{i}](z)  # (N, 64)\n"
+    for i in range(4)
+)
+
+
+def source(title, code=LISTING):
+    return display(
+        {"text/markdown": f"```python\n{code}\n```", "text/plain": code},
+        kind="source",
+        title=title,
     )
 
 
@@ -148,8 +158,7 @@ def manifest(name, dataset, figures, **changes):
         "git": {"revision": "abc1234", "clean": True},
         "seconds": {"train": 61.25, "total": 312.0},
         "figures": {
-            str(out.metadata["report"]["number"]): out.metadata["report"]["sha256"]
-            for out in figures
+            out.metadata["report"]["label"]: out.metadata["report"]["sha256"] for out in figures
         },
     }
     return base | changes
@@ -178,17 +187,27 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
             '    print(f"epoch {record.epoch:3d}", flush=True)  # one line each',
             outputs=[stream(losses)],
         ),
-        v4.new_code_cell("show.figures()", outputs=with_captions(figures)),
-        v4.new_code_cell("show.tables()", outputs=tables),
+        v4.new_code_cell(
+            "# Draw the samples.\nrun.figure(draw())",
+            outputs=with_captions(figures),
+            metadata={"tags": ["hide-input"]},
+        ),
+        v4.new_code_cell("run.table(tables)", outputs=tables, metadata={"tags": ["hide-input"]}),
         v4.new_code_cell("secret = 1", metadata={"tags": ["remove-cell"]}),
         v4.new_code_cell(
-            "show.text()",
+            "run.say(sentence)",
+            metadata={"tags": ["hide-input"]},
             outputs=[
-                text(f"The loss ended at **{epochs / 10:.2f}**: see Table {tables_of(tables)}."),
+                text(f"The loss ended at **{epochs / 10:.2f}**: see [Table](#layers)."),
                 text(f"The {title.lower()} reached an FID of **{epochs}.5**.", "abstract"),
             ],
         ),
-        v4.new_code_cell("show.provenance()", outputs=[record]),
+        v4.new_code_cell("run.finish()", outputs=[record], metadata={"tags": ["hide-input"]}),
+        v4.new_code_cell(
+            "run.source(gan.Generator)",
+            outputs=[source("helpers/gan.py: Generator")],
+            metadata={"tags": ["remove-input"]},
+        ),
     ]
     count = 0
     for index, cell in enumerate(cells):
@@ -216,10 +235,6 @@ def with_captions(figures):
     ]
 
 
-def tables_of(tables):
-    return tables[0].metadata["report"]["number"]
-
-
 def three():
     """{file name: notebook} of a whole, faultless report."""
     return {
@@ -227,10 +242,12 @@ def three():
             "01_vae",
             "A variational autoencoder",
             "FashionMNIST",
-            [figure(1), figure(2), figure(7, height=200)],
-            [table(1)],
-            "After [Kingma & Welling 2014](https://arxiv.org/abs/1312.6114). Figures 1 and 2 show "
-            "it; the GAN of Section 2 is sharper (Figure 3). `Figure 99` is code. Table 1 of "
+            [figure("figure-1"), figure("figure-2"), figure("losses", svg=SVG)],
+            [table(see=", drawn in [Figure](#figure-1)"), table("all-layers", long=True)],
+            "After [Kingma & Welling 2014](https://arxiv.org/abs/1312.6114). [Figure](#figure-1) "
+            "and [the next](#figure-2) show it, [Figure](#losses) how it learned; the GAN of "
+            "[Section](02_gan.ipynb) is sharper ([Figure](02_gan.ipynb#figure-3)), on the data of "
+            "[Section](#datasets). `Figure 99` is code, and Figure 99 a word. Table 1 of "
             "[Lucic et al. 2018](https://arxiv.org/abs/1711.10337) is theirs.",
             3,
         ),
@@ -238,19 +255,20 @@ def three():
             "02_gan",
             "A generative adversarial network",
             "MNIST",
-            [figure(3), figure(4), figure(5)],
-            [table(2)],
+            [figure("figure-3"), figure("figure-4"), figure("figure-5"), figure("losses")],
+            [table()],
             "After [Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661) and "
-            "[the first](https://arxiv.org/abs/1312.6114). See Figures 3-5 and Section 1.1.",
+            "[the first](https://arxiv.org/abs/1312.6114). See [Figure](#losses) and "
+            "[Section](01_vae.ipynb#Mathematics-of-every-kind).",
             24,
         ),
         "03_cgan.ipynb": notebook(
             "03_cgan",
             "A conditional network",
             "MNIST",
-            [figure(6, height=320)],
-            [table(3)],
-            "It draws what it is asked for: Figure 6.",
+            [figure("figure-6", height=320)],
+            [table()],
+            "It draws what it is asked for: [Figure](#figure-6), [Section](#The-model).",
             5,
         ),
     }
@@ -265,3 +283,25 @@ def write(folder, notebooks=None):
         path.write_text(nb if isinstance(nb, str) else json.dumps(nb), encoding="utf-8")
         paths.append(path)
     return paths
+
+
+def assert_inert(soup):
+    """Nothing in the page runs or is fetched."""
+    assert not soup.find_all(["script", "iframe", "object", "embed", "form", "base"])
+    assert len(soup.find_all("style")) == len(soup.find_all("link")) == 1
+    styles = soup.style.text + " ".join(tag["style"] for tag in soup.find_all(style=True))
+    assert "url(" not in styles and "@import" not in styles
+    for tag in soup.find_all(True):
+        for name, value in tag.attrs.items():
+            assert not name.startswith("on"), tag
+            if name in ("src", "href", "action", "srcset", "data", "poster"):
+                allowed = r"#|https?://|mailto:" if tag.name == "a" else "data:(image/|,)"
+                assert re.match(allowed, value), tag
+
+
+def assert_linked(soup):
+    """No identifier is there twice, and every inner link leads to one."""
+    ids = [tag["id"] for tag in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    for link in soup.find_all("a", href=re.compile("^#")):
+        assert link["href"][1:] in ids, link

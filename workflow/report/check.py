@@ -5,21 +5,23 @@ Every fault becomes one line that starts with the notebook's path; all faults ar
 """
 
 import base64
-import binascii
 import hashlib
+import io
 import json
-import struct
-from collections import Counter
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import nbformat
+from jsonschema import Draft202012Validator
+from PIL import Image
 
-REQUIRED_FIGURES = (1, 2, 3, 4, 5, 6)
-_MANIFEST = {"notebook": str, "parameters": dict, "data": dict, "versions": dict, "seconds": dict}
-_DATA = {"name": str, "source": str, "where": str, "verified": bool, "real": bool}
-_DATA |= {"train": int, "test": int, "sha256": dict}
+REQUIRED_FIGURES = tuple(f"figure-{number}" for number in range(1, 7))
+
+SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
+KINDS = SCHEMA["$defs"]
 
 
 class ReportError(ValueError):
@@ -36,22 +38,61 @@ class Source(NamedTuple):
     path: Path
     notebook: nbformat.NotebookNode
     manifest: dict
-    figures: dict[int, str]  # number -> SHA-256 of the PNG bytes
-    tables: tuple[int, ...]
+    figures: dict[str, str]  # label -> SHA-256 of the picture
 
 
-def png_size(content):
-    """(width, height) in pixels of PNG bytes; ValueError says what they are instead."""
+def picture_of(data):
+    """(mime type, bytes) of the picture among a display's data; ValueError if it is damaged."""
+    if "image/svg+xml" in data:
+        return "image/svg+xml", data["image/svg+xml"].encode()
+    return "image/png", base64.b64decode(data.get("image/png", ""))
+
+
+def picture_size(mime, content):
+    """(width, height) of a whole PNG or a harmless SVG; ValueError says what is wrong."""
     if not content:
         raise ValueError("0 bytes")
+    if mime == "image/svg+xml":
+        return _svg_size(content)
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError(f"not a PNG, starts {content[:4].hex()}")
-    if content[12:16] != b"IHDR" or content[-8:-4] != b"IEND":
-        raise ValueError(f"PNG cut short after {len(content)} bytes")
-    width, height = struct.unpack(">II", content[16:24])
-    if not width or not height:
-        raise ValueError(f"PNG of {width}x{height} pixels")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            picture.load()
+            return picture.size
+    except Exception as error:  # Pillow meets damage with errors of many kinds
+        raise ValueError(f"damaged PNG of {len(content)} bytes: {error}") from None
+
+
+def _svg_size(content):
+    if b"<!ENTITY" in content or b"xml-stylesheet" in content:
+        raise ValueError("unsafe SVG: entities or style sheets from elsewhere")
+    try:
+        root = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"broken SVG: {error}") from None
+    for element in root.iter():
+        tag = _local_name(element.tag)
+        if tag.lower() in {"script", "foreignobject", "iframe", "handler", "listener"}:
+            raise ValueError(f"unsafe SVG: <{tag}>")
+        for name, value in [*element.attrib.items(), ("", element.text or "")]:
+            name = _local_name(name)
+            outside = name in ("href", "src") and not re.match(r"#|data:image/(png|jpeg);", value)
+            outside |= bool(re.search(r"url\(\s*['\"]?(?!#)|@import|javascript:", value, re.I))
+            if outside or name.lower().startswith("on"):
+                raise ValueError(f"unsafe SVG: {name or tag}={value.strip()[:40]!r}")
+    box = (root.get("viewBox") or "").replace(",", " ").split()
+    try:
+        width, height = (round(float(number)) for number in box[2:4])
+    except (ValueError, OverflowError):
+        width = height = 0
+    if _local_name(root.tag) != "svg" or not (0 < width < 1e5 and 0 < height < 1e5):
+        raise ValueError("an SVG without a viewBox")
     return width, height
+
+
+def _local_name(name):
+    return str(name).rpartition("}")[2]
 
 
 def read(path):
@@ -61,6 +102,8 @@ def read(path):
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError(0, "not a file")
         text = path.read_text(encoding="utf-8")
         json.loads(text, parse_constant=_no_number)  # nbformat's own message has no line number
     except OSError as error:
@@ -73,35 +116,30 @@ def read(path):
     except Exception as error:  # what is no notebook breaks nbformat in many ways
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise ReportError([f"{path}: not a notebook: {line}"]) from None
-    faults, figures, tables, manifests = _shape_faults(nb), {}, [], []
+    faults, figures, manifests = list(_unlike(SCHEMA, nb)), {}, []
     if not faults:
         faults = _execution_faults(nb)
+        labels = set()
         for number, cell in enumerate(nb.cells, 1):
             for output in cell.get("outputs", []):
-                for fault in _output_faults(output, figures, tables, manifests):
+                for fault in _output_faults(output, labels, figures, manifests):
                     faults.append(f"cell {number}: {fault}")
         faults += _manifest_faults(manifests, figures)
     if faults:
         raise ReportError(f"{path}: {fault}" for fault in faults)
-    return Source(path, nb, manifests[0], figures, tuple(tables))
+    return Source(path, nb, manifests[0], figures)
 
 
 def _no_number(text):
     raise ValueError(f"{text} is no number")
 
 
-def _shape_faults(nb):
-    """Metadata that are read below and are not {name: value}."""
-    places = [("the notebook's metadata", nb.metadata, "papermill")]
-    for number, cell in enumerate(nb.cells, 1):
-        places.append((f"cell {number}", cell.metadata, "papermill"))
-        for output in cell.get("outputs", []):
-            places.append((f"cell {number}", output.get("metadata", {}), "report"))
-    return [
-        f"{place}: {name} must be a table of names and values, got {metadata[name]!r:.60}"
-        for place, metadata, name in places
-        if not isinstance(metadata.get(name, {}), dict)
-    ]
+def _unlike(part, value):
+    """Where a value differs from a part of the schema, one line each."""
+    for error in Draft202012Validator({"$defs": KINDS} | part).iter_errors(value):
+        steps = (step + 1 if isinstance(step, int) else step for step in error.absolute_path)
+        where = " ".join(map(str, steps)).replace("cells ", "cell ")
+        yield f"{where}{': ' if where else ''}{error.message[:100]}"
 
 
 def _execution_faults(nb):
@@ -128,134 +166,82 @@ def _execution_faults(nb):
     return faults[:1]  # the rest follows from the first
 
 
-def _output_faults(output, figures, tables, manifests):
+def _output_faults(output, labels, figures, manifests):
     """Faults of one output; what is right is added to the three collections."""
     data, report = output.get("data", {}), output.get("metadata", {}).get("report")
     if report is None:
         if any(mime.startswith("image/") for mime in data):
-            yield "a picture without number, caption and alt text"
+            yield "a picture without label, caption and alt text"
         return
-    kind = report.get("kind")
+    kind, label = report["kind"], report.get("label")
+    name, needed = f"{kind} {label}" if label else kind, KINDS[kind].get("needs")
+    if needed and needed not in data:
+        yield f"{name} has no {needed}"
+    if wrong := [f"{name}: {fault}" for fault in _unlike({"$ref": f"#/$defs/{kind}"}, report)]:
+        yield from wrong
+        return
     if kind == "provenance":
-        manifests.append(report.get("manifest"))
-    if kind == "abstract" and "text/markdown" not in data:
-        yield "the abstract has no text"
+        manifests.append(report["manifest"])
     if kind not in ("figure", "table"):
         return
-    number = report.get("number")
-    if type(number) is not int or number < 1:
-        yield f"{kind} number {number!r} is not a positive integer"
-        return
-    name = f"{kind.capitalize()} {number}"
-    if not str(report.get("caption") or "").strip():
-        yield f"{name} has no caption"
+    if label in labels:
+        yield f"the label {label} is there twice"
+    labels.add(label)
     if kind == "table":
-        columns, rows = report.get("columns"), report.get("rows")
-        tables.append(number)
-        if not columns or not rows:
-            yield f"{name} is empty"
-        elif not all(isinstance(part, list) for part in (columns, rows, *_listed(rows))):
-            yield f"{name} is not made of lists"
-        else:
-            for index, row in enumerate(rows, 1):
-                if len(row) != len(columns):
-                    yield f"{name}, row {index} has {len(row)} cells for {len(columns)} columns"
+        for index, row in enumerate(report["rows"], 1):
+            if len(row) != len(report["columns"]):
+                columns = len(report["columns"])
+                yield f"{name}, row {index} has {len(row)} cells for {columns} columns"
         return
-    if not str(report.get("alt") or "").strip():
-        yield f"{name} has no alt text"
-    width = report.get("width")
-    if not isinstance(width, int | float) or not 0 < width < 100:
-        yield f"{name} is {width!r} inches wide"
-    if number in figures:
-        yield f"{name} appears twice"
-    figures[number] = ""
     try:
-        content = base64.b64decode(data.get("image/png", ""), validate=False)
-        png_size(content)
-    except (binascii.Error, ValueError) as error:
+        mime, content = picture_of(data)
+        picture_size(mime, content)
+    except ValueError as error:
+        figures[label] = None
         yield f"{name}: {error}"
         return
-    figures[number] = hashlib.sha256(content).hexdigest()
-    if figures[number] != report.get("sha256"):
+    figures[label] = hashlib.sha256(content).hexdigest()
+    if figures[label] != report["sha256"]:
         yield (
-            f"{name} is not the picture that was drawn: sha256 {figures[number][:12]}, "
-            f"recorded {str(report.get('sha256'))[:12]}"
+            f"{name} is not the picture that was drawn: sha256 {figures[label][:12]}, "
+            f"recorded {report['sha256'][:12]}"
         )
-
-
-def _listed(value):
-    return value if isinstance(value, list) else []
 
 
 def _manifest_faults(manifests, figures):
     if len(manifests) != 1:
         yield f"{len(manifests) or 'no'} provenance records, expected 1"
         return
-    manifest = manifests[0]
-    if not isinstance(manifest, dict):
-        yield "the provenance record is not a table of names and values"
-        return
-    for name, kind in _MANIFEST.items():
-        if not isinstance(manifest.get(name), kind):
-            yield f"the provenance record has no {name!r}"
-    data = manifest.get("data")
-    if isinstance(data, dict):
-        for name, kind in _DATA.items():
-            if not isinstance(data.get(name), kind):
-                yield f"the provenance record has no data {name!r}"
-        hashes = data.get("sha256")
-        if isinstance(hashes, dict) and not all(isinstance(sha, str) for sha in hashes.values()):
-            yield "the provenance record has a SHA-256 that is no text"
-    for name in ("git", "figures"):
-        if not isinstance(manifest.get(name) or {}, dict):
-            yield f"the provenance record has no {name!r}"
-            return
-    recorded = manifest.get("figures") or {}
-    for number, digest in recorded.items():
-        found = figures.get(int(number)) if str(number).isdigit() else None
-        if found is None:
-            yield f"Figure {number} is in the provenance record but not in the notebook"
+    for label, digest in manifests[0].get("figures", {}).items():
+        found = figures.get(label, "")
+        if found == "":
+            yield f"figure {label} is in the provenance record but not in the notebook"
         elif found and found != digest:
             yield (
-                f"Figure {number} is stale: sha256 {found[:12]}, "
-                f"the provenance record has {str(digest)[:12]}"
+                f"figure {label} is stale: sha256 {found[:12]}, "
+                f"the provenance record has {digest[:12]}"
             )
 
 
 def check_together(sources, allow_mixed=False):
     """Raise ReportError unless the notebooks belong in one report.
 
-    Figures 1 to 6 must be there once each, no number twice, and all notebooks from one git
-    revision; notebooks on the same dataset must have read the same images. `allow_mixed` lifts the
-    last two rules, for looking at unfinished work.
+    Figures 1 to 6 must be there once each and no notebook twice; notebooks on the same dataset
+    must have read the same images, unless `allow_mixed`, for looking at unfinished work.
     """
     faults = []
-    for kind in ("figures", "tables"):
-        count = Counter(number for source in sources for number in getattr(source, kind))
-        for number in sorted(number for number, times in count.items() if times > 1):
-            where = ", ".join(str(s.path) for s in sources if number in getattr(s, kind))
-            faults.append(f"{where}: {kind[:-1].capitalize()} {number} appears twice")
-        if kind == "figures":
-            names = ", ".join(str(source.path) for source in sources)
-            faults += [
-                f"{names}: Figure {number} is missing"
-                for number in REQUIRED_FIGURES
-                if number not in count
-            ]
+    for label in REQUIRED_FIGURES:
+        holders = [str(source.path) for source in sources if label in source.figures]
+        if len(holders) > 1:
+            faults.append(f"{', '.join(holders)}: {label} appears twice")
+        elif not holders:
+            faults.append(f"{', '.join(str(s.path) for s in sources)}: {label} is missing")
     for first, second in combinations(sources, 2):
         pair = f"{first.path}, {second.path}"
         one, other = first.manifest, second.manifest
-        if one["notebook"] == other["notebook"]:
+        if one["notebook"] == other["notebook"] or first.path.stem == second.path.stem:
             faults.append(f"{pair}: the same notebook {one['notebook']!r} twice")
-        if allow_mixed:
-            continue
-        revisions = [(m.get("git") or {}).get("revision") for m in (one, other)]
-        if revisions[0] != revisions[1]:
-            faults.append(
-                f"{pair}: from different revisions, {revisions[0]} and {revisions[1]}; "
-                "run them again, or pass --allow-mixed"
-            )
-        if _different_images(one["data"], other["data"]):
+        if not allow_mixed and _different_images(one["data"], other["data"]):
             faults.append(
                 f"{pair}: both say {one['data']['name']} but read different images; "
                 "run them again, or pass --allow-mixed"

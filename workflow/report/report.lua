@@ -1,0 +1,405 @@
+-- A report as pandoc reads it: pandoc -f report.lua -t html5 (or typst) < job.json
+--
+-- The job names the target and lists items in reading order: Markdown texts, listings, what code
+-- printed, figures and tables. Labels, numbers, references and citations are resolved over the
+-- whole of it. What is wrong, and each local file that a text names, is written to stderr, one line
+-- of JSON after "report:". Whatever is not plain Markdown is inert: raw HTML becomes text, unknown
+-- links lose their target, and attributes are never passed on.
+
+local job, html, raw, item  -- item: the one at work, for problems
+local dialect = "commonmark+smart+pipe_tables+strikeout+tex_math_dollars+autolink_bare_uris"
+local options = pandoc.WriterOptions { html_math_method = "mathml", wrap_text = "none" }
+local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
+
+local function tell(what)
+  what.item = item.index
+  io.stderr:write("report:" .. pandoc.json.encode(what) .. "\n")
+end
+local function problem(text) tell { text = text } end
+
+local function write(blocks)
+  return (pandoc.write(pandoc.Pandoc(blocks), html and "html5" or "typst", options)
+    :gsub("%s+$", ""))
+end
+local function quoted(text)  -- a Typst string: nothing in it can end the string
+  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", "\\n"):gsub("\t", "    ") .. '"'
+end
+local function escaped(text)
+  return (text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;"):gsub('"', "&quot;"))
+end
+local function block(markup) return pandoc.RawBlock(raw, markup) end
+local function plain(text)  -- for the template: text in HTML, a string in Typst
+  return pandoc.Inlines { pandoc.RawInline(raw, html and escaped(text) or quoted(text)) }
+end
+
+-- Reading ---------------------------------------------------------------------------------------
+
+-- A caption or a table cell is one line of text even if it looks like a list: the invisible first
+-- character keeps block syntax from starting.
+local joiner = "\u{2060}"
+local function read_line(text)
+  local blocks = pandoc.read(joiner .. text:gsub("%s+", " "), dialect).blocks
+  local inlines = pandoc.utils.blocks_to_inlines(blocks)
+  local first = inlines[1]
+  if first and first.t == "Str" then first.text = first.text:gsub("^" .. joiner, "") end
+  return inlines
+end
+
+-- Citations: a link to a paper of refs.bib gets a number, in order of appearance ------------------
+
+-- One key per paper however it is linked: http or https, abs or pdf, with or without a version.
+local function address(url)
+  return (url:gsub("^http:", "https:"):gsub("^https://www%.", "https://")
+    :gsub("^https://arxiv%.org/pdf/", "https://arxiv.org/abs/"):gsub("%.pdf$", "")
+    :gsub("^(https://arxiv%.org/abs/[%d.]+)v%d+$", "%1")
+    :gsub("^https://dx%.doi", "https://doi"):gsub("/$", ""))
+end
+local papers, cited, numbers = {}, pandoc.List(), {}
+local function open_bibliography()
+  local file = assert(io.open(pandoc.path.join { here, "refs.bib" }))
+  for _, paper in ipairs(pandoc.utils.references(pandoc.read(file:read("a"), "bibtex"))) do
+    local url = paper.url or paper.URL
+    if url then papers[address(pandoc.utils.stringify(url))] = paper.id end
+  end
+  file:close()
+end
+
+local function citation(key)
+  if not numbers[key] then
+    cited:insert(key)
+    numbers[key] = #cited
+  end
+  return pandoc.Link({ pandoc.Str("[" .. numbers[key] .. "]") }, "#ref-" .. key)
+end
+
+local render = {}
+
+function render.References()
+  local cites = cited:map(function(key)
+    return pandoc.Cite({}, { pandoc.Citation(key, "NormalCitation") })
+  end)
+  local document = pandoc.utils.citeproc(pandoc.Pandoc({ pandoc.Para(cites) }, {
+    bibliography = pandoc.path.join { here, "refs.bib" },
+    csl = pandoc.path.join { here, "references.csl" }, ["link-citations"] = false,
+  }))
+  return document.blocks:walk {
+    Para = function(el) return el.content[1].t == "Cite" and {} or nil end,
+    Link = function(link)
+      local shown = link.target:gsub("^https://arxiv.org/abs/", "arXiv:")
+        :gsub("^https://doi.org/", "doi:")
+      return pandoc.Link({ pandoc.Str(shown) }, link.target)
+    end,
+  }
+end
+
+-- Labels ------------------------------------------------------------------------------------------
+
+local labels = {}        -- "notebook#label" -> { kind, number, id, title, times }
+local headings = pandoc.List()
+local function enter(label, target)
+  local key = item.notebook .. "#" .. label
+  local earlier = labels[key]
+  if not earlier then
+    target.times = 1
+    labels[key] = target
+  elseif target.kind == "Section" and earlier.kind == "Section" then
+    earlier.times = earlier.times + 1  -- a fault if a link leads there
+  else
+    problem("the label " .. label .. " is there twice")
+  end
+end
+
+local function decoded(text)
+  return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- [Figure](#losses), [Section](02_gan.ipynb#The-data): a word that names the kind gets the number.
+local words = { Figure = true, Table = true, Section = true }
+local function reference(el)
+  local file, label = decoded(el.target):match("^([^#]*)#?(.*)$")
+  local notebook = file == "" and item.notebook or job.names[file:match("([^/]*)$")]
+  local target = notebook and labels[notebook .. "#" .. label]
+  if file == "" then target = target or labels["#" .. label] end
+  if not target or target.times > 1 then
+    if not job.single or file == "" and not target then
+      problem("the link " .. el.target .. (target and " leads to two places" or " leads nowhere"))
+    end
+    return el.content
+  end
+  local text = pandoc.utils.stringify(el.content)
+  local word = text:gsub("s$", "")
+  if not words[word] then return pandoc.Link(el.content, "#" .. target.id) end
+  if word ~= target.kind then
+    problem("the link " .. el.target .. " says " .. word .. " and leads to a " .. target.kind:lower())
+  end
+  if target.number:match("^%u") and word == "Section" then text = "Appendix" end
+  local shown = target.number == "" and target.title or text .. "\u{a0}" .. target.number
+  return pandoc.Link({ pandoc.Str(shown) }, "#" .. target.id)
+end
+
+-- First pass over a text: nothing but plain Markdown passes ----------------------------------------
+
+local files = 0
+local function file_marker(image, target, alt)
+  files = files + 1
+  tell { file = files, image = image, target = target, alt = alt }
+  return "\u{e000}" .. files .. "\u{e001}"
+end
+
+local harmless = {
+  RawInline = function(el)
+    if el.text:match("^<!%-%-") then return {} end
+    if el.text:match("^<br%s*/?>$") then return pandoc.LineBreak() end
+    return pandoc.Str(el.text)
+  end,
+  RawBlock = function(el)
+    if el.text:match("^%s*<!%-%-.*%-%->%s*$") then return {} end
+    return pandoc.Para { pandoc.Str(el.text) }
+  end,
+  Span = function(el) return el.content end,
+  Div = function(el) return el.content end,
+  Code = function(el) return pandoc.Code(el.text) end,
+  CodeBlock = function(el)
+    local language = el.classes[1] and el.classes[1]:match("^[%w+-]+$")
+    return pandoc.CodeBlock(el.text, pandoc.Attr("", language and { language } or {}))
+  end,
+  Image = function(el)
+    local alt = pandoc.utils.stringify(el.caption)
+    if alt == "" then problem("the picture " .. el.src .. " has no alt text") end
+    return pandoc.Str(file_marker(true, el.src, alt))
+  end,
+  Link = function(el)
+    local target = el.target
+    local paper = papers[address(target)]
+    if paper then
+      return { pandoc.Link(el.content, target), pandoc.Str("\u{a0}"), citation(paper) }
+    elseif target:match("^https?://") or target:match("^mailto:") then
+      return pandoc.Link(el.content, target)
+    elseif target:match("^%a[%w+.-]*:") then
+      return el.content  -- javascript:, data:, file: and their like
+    elseif target:match("^#") or target:match("%.ipynb#") or target:match("%.ipynb$") then
+      return reference(el)
+    end
+    file_marker(false, target, "")
+    return el.content
+  end,
+}
+
+-- Second pass: mathematics --------------------------------------------------------------------------
+
+-- pandoc 3.9 writes names that Typst 0.15 no longer has, rounds small spaces to whole ems, puts
+-- the limits of an operator with a space in its name at the side, and makes \big( a mere symbol.
+local renamed = {
+  { "(%a+)%.circle", "%1.o" }, { "%f[%w]sect%f[%W]", "inter" }, { "#h%(%-1em%)", "#h(-0.17em)" },
+  { "#h%(0em%)", "thick" },
+  { '"arg m(%a+)"_', 'op("arg m%1", limits: #true)_' },
+}
+
+-- \| is a relation to pandoc (as in the Kullback-Leibler divergence); followed by ^ or _ it closes
+-- a norm, and the one before it opens that norm.
+local function norms(tex)
+  return (tex:gsub("\\|", "\1"):gsub("\1([^\1]*)\1(%s*[_^])", "\\lVert %1\\rVert %2")
+    :gsub("\1", "\\|"))
+end
+
+-- MathML has no thin space between the name of a function and its argument, as in log p.
+local space = '<mspace width="0.167em"/>'
+local applied = "<mo>&#8289;</mo></mrow>"
+local function spaced(markup)
+  return (markup:gsub("(" .. applied .. ")(<m[^o])", "%1" .. space .. "%2")
+    :gsub("(" .. applied .. "<m[in]>[^<]*</m[in]></m%a+>)(<m[^o])", "%1" .. space .. "%2"))
+end
+
+local function mathematics(el)
+  local markup = write { pandoc.Plain { pandoc.Math(el.mathtype, norms(el.text)) } }
+  if html and not markup:match("^<math") or not html and not markup:match("^%$") then
+    problem("mathematics that pandoc cannot read: " .. el.text)
+    return pandoc.Code(el.text)
+  end
+  if html then return pandoc.RawInline(raw, spaced(markup)) end
+  for _, pair in ipairs(renamed) do markup = markup:gsub(pair[1], pair[2]) end
+  markup = markup:gsub("#scale%(x: (%d+)%%, y: %d+%%%)%[(.-)%]%f[^%]]", function(percent, mark)
+    return "lr(" .. mark .. ", size: #" .. percent / 100 .. "em)"
+  end)
+  return pandoc.RawInline(raw, "#math.equation(block: " .. tostring(el.mathtype == "DisplayMath")
+    .. ", alt: " .. quoted(el.text) .. ", " .. markup .. ");")
+end
+
+-- No line begins with the percent sign of a number.
+local function percent(inlines)
+  for i = 2, #inlines - 1 do
+    local before, after = inlines[i - 1], inlines[i + 1]
+    if (inlines[i].t == "Space" or inlines[i].t == "SoftBreak") and before.t == "Str"
+        and before.text:match("%d$") and after.t == "Str" and after.text:match("^%%") then
+      inlines[i] = pandoc.Str("\u{a0}")
+    end
+  end
+  return inlines
+end
+local typeset = { Math = mathematics, Inlines = percent }
+
+-- Items: what each becomes --------------------------------------------------------------------------
+
+local function heading(el)
+  local entry = headings[tonumber(el.attributes.entry)]
+  if not entry then return {} end
+  entry.inlines = el.content
+  if html then
+    local word = entry.level == 1 and entry.number:match("%u") and "Appendix " or ""
+    local number = entry.number ~= "" and { pandoc.Span({ pandoc.Str(word .. entry.number) },
+      pandoc.Attr("", { "number" })), pandoc.Space() } or {}
+    return pandoc.Header(math.min(entry.level + 1, 6), pandoc.Inlines(number) .. el.content, entry.id)
+  end
+  local numbering = entry.number ~= "" and '(..) => "' .. entry.number .. '"' or "none"
+  -- No figure floats past the next heading of the contents.
+  local flush = entry.level <= 2 and "#place.flush()\n" or ""
+  return block(flush .. "#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
+    .. write { pandoc.Plain(el.content) } .. "] <" .. entry.id .. ">")
+end
+
+local function scrolling(el)  -- only a table with a number has a size, see document.py
+  if not html then return el end
+  return pandoc.Div({ el }, pandoc.Attr("", { "scroll", item.size }, { tabindex = "0" }))
+end
+
+local function line(text) return read_line(text):walk(harmless):walk(typeset) end
+local function caption(it)
+  local label = it.number and { pandoc.Strong { pandoc.Str(it.kind .. "\u{a0}" .. it.number .. ".") },
+    pandoc.Space() } or {}
+  return pandoc.Inlines(label) .. line(it.caption)
+end
+
+function render.Text(it)
+  return it.blocks:walk(harmless):walk(typeset):walk { Header = heading, Table = scrolling }
+end
+
+function render.Code(it)
+  local code = pandoc.CodeBlock(it.text, pandoc.Attr("", { it.language }))
+  if not it.title then return { code } end
+  if not html then return { block("#code-title(" .. quoted(it.title) .. ")"), code } end
+  if it.folded then
+    return { block('<details class="code"><summary>' .. escaped(it.title) .. "</summary>"), code,
+      block("</details>") }
+  end
+  local title = block('<p class="title">' .. escaped(it.title) .. "</p>")
+  return { pandoc.Div({ title, code }, pandoc.Attr("", { "listing" })) }
+end
+
+function render.Figure(it)
+  local under = write { pandoc.Plain(caption(it)) }
+  if not html then
+    return { block("#picture(" .. quoted(it.src) .. ", " .. it.page_inches .. "in, alt: "
+      .. quoted(it.alt) .. ", floats: " .. tostring(it.floats) .. ", caption: [" .. under .. "], "
+      .. (it.id and "id: " .. quoted(it.id) or "") .. ")") }
+  end
+  return { block("<figure" .. (it.id and ' id="' .. it.id .. '"' or "") .. '><img src="' .. it.src
+    .. ('" alt="%s" width="%d" height="%d"'):format(escaped(it.alt), it.width, it.height)
+    .. ' style="width: ' .. it.inches .. 'in"><figcaption>' .. under .. "</figcaption></figure>") }
+end
+
+function render.Table(it)
+  local function cells(texts)
+    return pandoc.List(texts):map(function(text) return { pandoc.Plain(line(text)) } end)
+  end
+  local sides = pandoc.List(it.align):map(function(side) return "Align" .. side end)
+  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(caption(it), sides,
+    sides:map(function() return 0 end), cells(it.columns), pandoc.List(it.rows):map(cells)))
+  el.bodies[1].row_head_columns = 1
+  el.identifier = it.id or ""
+  return { scrolling(el) }
+end
+
+-- Numbering: first through all items, because a reference may point forward -------------------------
+
+local counts = { section = 0, appendix = 0, sub = 0, level = 0, Figure = 0, Table = 0 }
+local title, taken = "", {}
+
+local function enter_heading(el)
+  local depth, text = el.level, pandoc.utils.stringify(el.content)
+  local label = text:gsub(" ", "-")
+  if job.single then
+    if depth == 1 and title == "" then
+      title = text
+      return {}
+    end
+    depth = math.max(depth - 1, 1)
+  end
+  if depth > counts.level + 1 then
+    problem("the heading “" .. text .. "” skips a level")
+    depth = counts.level + 1
+  end
+  counts.level = depth
+  local numbered = item.numbering ~= "none"
+  if depth == 1 then
+    counts.sub = 0
+    local series = item.numbering == "appendix" and "appendix" or "section"
+    if numbered then counts[series] = counts[series] + 1 end
+    counts.top = not numbered and "" or series == "appendix" and string.char(64 + counts.appendix)
+      or tostring(counts.section)
+  elseif depth == 2 and numbered then
+    counts.sub = counts.sub + 1
+  end
+  local number = not numbered and "" or counts.sub > 0 and counts.top .. "." .. counts.sub
+    or counts.top
+  local id = "section-" .. number:lower():gsub("%.", "-")
+  if depth > 2 or not numbered then
+    id = "part-" .. text:lower():gsub("[^%w]+", "-"):gsub("^%-*(.-)%-*$", "%1")
+  end
+  while taken[id] do id = id .. "-x" end
+  taken[id] = true
+  local target = { kind = "Section", number = number, id = id, title = text }
+  if depth == 1 and not labels[item.notebook .. "#"] then enter("", target) end
+  enter(item.notebook == "" and label:lower() or label, target)
+  headings:insert { level = depth, number = depth <= 2 and number or "", id = id }
+  return pandoc.Header(depth, el.content, pandoc.Attr("", {}, { entry = tostring(#headings) }))
+end
+
+local function number(it)
+  if it.kind == "Text" then
+    it.blocks = pandoc.read(it.text, dialect).blocks:walk { Header = enter_heading }
+  elseif it.label then
+    it.number = it.label:match("^figure%-([1-6])$")
+    if not it.number or it.kind == "Table" then
+      counts[it.kind] = counts[it.kind] + 1
+      it.number = (it.kind == "Figure" and "S" or "") .. counts[it.kind]
+    end
+    it.id = it.kind:lower() .. "-" .. it.number:lower()
+    enter(it.label, { kind = it.kind, number = it.number, id = it.id })
+  end
+end
+
+local function contents()
+  local out = headings:filter(function(entry) return entry.level <= 2 end):map(function(entry)
+    local label = entry.number ~= "" and '<span class="number">' .. entry.number .. "</span> " or ""
+    return '<li class="level-' .. entry.level .. '"><a href="#' .. entry.id .. '">' .. label
+      .. write { pandoc.Plain(entry.inlines) } .. "</a></li>"
+  end)
+  return "<ol>\n" .. table.concat(out, "\n") .. "\n</ol>"
+end
+
+function Reader(input)
+  job = pandoc.json.decode(tostring(input), false)
+  html = job.target == "html"
+  raw = html and "html" or "typst"
+  open_bibliography()
+  for index, it in ipairs(job.items) do
+    item = it
+    it.index = index - 1
+    number(it)
+  end
+  local body, abstract = pandoc.Blocks {}, pandoc.Blocks {}
+  for _, it in ipairs(job.items) do
+    item = it
+    local part = it.abstract and abstract or body
+    if not html then part:insert(block("// at: " .. it.at)) end
+    part:extend(render[it.kind](it))
+  end
+  local front = job.front
+  local function all(texts) return pandoc.List(texts or {}):map(plain) end
+  return pandoc.Pandoc(body, {
+    pagetitle = plain(front.title or title), subtitle = plain(front.subtitle or ""),
+    authors = all(front.authors), date = plain(front.date or ""), notices = all(front.notices),
+    facts = all(front.facts), single = pandoc.Inlines { pandoc.RawInline(raw, tostring(job.single)) },
+    abstract = abstract, contents = html and pandoc.Blocks { block(contents()) } or nil,
+  })
+end
