@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers import cgan, data, figures, gan, training, vae, weights
+from helpers import cgan, figures, gan, training, vae, weights
 from helpers.files import write_atomically
 from helpers.paths import ROOT
 
