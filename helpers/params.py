@@ -78,7 +78,7 @@ def checked(cls):
                 raise first["ctx"]["error"] from None
             name = first["loc"][0]
             if name not in known:
-                raise ValueError(unknown(name, known, f"helpers.params.{cls.__name__}")) from None
+                raise ValueError(unknown(name, known, cls.__name__)) from None
             says = known[name].description
             raise ValueError(f"{name} must be {says}, got {shown(values[name])}") from None
 
@@ -192,6 +192,9 @@ def check_run(notebook, values):
 
     Raises ValueError for a value that the notebook would refuse; unknown names too.
     """
+    known = defaults(notebook)
+    for name in values.keys() - known.keys():
+        raise ValueError(unknown(name, known, notebook))
     own = {name: value for name, value in values.items() if name not in SURROUNDINGS}
     around = {name: value for name, value in values.items() if name in SURROUNDINGS}
     return CONFIGS[notebook](**own), Surroundings(**around)
