@@ -56,6 +56,8 @@ def picture_size(mime, content):
         return _svg_size(content)
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError(f"not a PNG, starts {content[:4].hex()}")
+    if content[-8:-4] != b"IEND":
+        raise ValueError(f"PNG cut short after {len(content)} bytes")
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             picture.load()

@@ -116,7 +116,8 @@ end
 -- [Figure](#losses), [Section](02_gan.ipynb#The-data): a word that names the kind gets the number.
 local words = { Figure = true, Table = true, Section = true }
 local function reference(el)
-  local file, label = decoded(el.target):match("^([^#]*)#?(.*)$")
+  local file, label = el.target:match("^([^#]*)#?(.*)$")
+  file, label = decoded(file), decoded(label)
   local notebook = file == "" and item.notebook or job.names[file:match("([^/]*)$")]
   local target = notebook and labels[notebook .. "#" .. label]
   if file == "" then target = target or labels["#" .. label] end
