@@ -1,4 +1,4 @@
-"""Puts the scores of several runs side by side, and says what is a difference and what may be luck.
+"""Puts the scores of runs side by side, and says what is a difference and what may be luck.
 
     python -m workflow.compare                                    the runs under build/runs
     python -m workflow.compare build/runs/02_gan/* report/scores.json
@@ -11,6 +11,7 @@ called different only by Welch's t-test. A sweep's table is made by the same fun
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -34,9 +35,9 @@ def load(path):
 
 
 def load_all(path):
-    """[(name, result, parameters)] of a run, or of each in a file of several; parameters may be {}.
+    """[(name, result, parameters)] of a run, or of each in a file of several.
 
-    parameters: what manifest.json beside it says, the notebook's name among them.
+    parameters: what manifest.json beside it says, the notebook's name among them; {} without one.
     """
     file = Path(path) / "scores.json" if Path(path).is_dir() else Path(path)
     content, beside = _json(file), file.with_name("manifest.json")
@@ -217,13 +218,13 @@ def _mean(key, found):
 
 def differing(given):
     """[text] of [parameters]: what is not the same in all of them, as "beta = 4.0"."""
-    names = dict.fromkeys(name for one in given for name in one)
     ignored = {"seed", *params.SURROUNDINGS} - {"source"}
-    varied = [key for key in names if len({str(one.get(key)) for one in given}) > 1]
+    names = [name for name in dict.fromkeys(itertools.chain(*given)) if name not in ignored]
+    varied = [name for name in names if len({str(one.get(name)) for one in given}) > 1]
     return [
-        ", ".join(f"{key} = {params.shown(one[key])}" for key in varied if key in one.keys() - ignored)
+        ", ".join(f"{name} = {params.shown(one[name])}" for name in varied if name in one)
         for one in given
-    ]  # fmt: skip
+    ]
 
 
 # --- The command -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ LUCK := $(if $(filter-out $(wildcard $(TABLES)),$(TABLES)),,$(OUT)/sweep.ipynb)
 .PHONY: sweep test-sweep test-cluster luck
 sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/seeds.yaml [EXECUTOR=slurm]
 	@test -n '$(SWEEP)' || { echo "SWEEP: name one of" sweeps/*.yaml >&2; exit 2; }
-	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' -- \
+	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' --data-dir='$(DATA_DIR)' -- \
 	  env PATH="$(CURDIR)/$(ENGINE):$$PATH" snakemake -s workflow/Snakefile \
 	  --workflow-profile 'workflow/$(EXECUTOR)' --config sweep='$(SWEEP)' python="$$python" \
 	  threads=$(THREADS) out='$(SWEEPS_OUT)' $(if $(DATA_DIR),data_dir='$(DATA_DIR)') $(GPUFLAGS) $(SNAKEFLAGS)

@@ -18,7 +18,7 @@ def result(better="↓", **values):
     scores = {}
     for key, value in values.items():
         draws = [value] if not isinstance(value, tuple) else [value[0] - value[1], sum(value)]
-        scores[key] = tables.entry(key, draws, 0.5, 9.0, n=9, classes=10, looked=9, train=9, test=9)
+        scores[key] = tables.entry(key, draws, 0.5, 9.0, n=9)
         scores[key]["better"] = better
         scores[key]["std"] = value[1] if isinstance(value, tuple) else None
     network = {"sha256": "ab" * 32, "line": "a network", "pinned": True}
