@@ -7,15 +7,19 @@ GPUS ?=
 THREADS ?= 1
 SNAKEFLAGS ?=
 SWEEPS_OUT ?= build/sweeps
-# the sweeps of the report's section "Luck and settings"; it is there when their tables are
-SWEEPS ?= seeds beta
+# the sweeps of the report's section "Luck and settings", which is there when their tables are
+SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,seeds beta)
 ENGINE := .venv-sweep/bin
 comma := ,
 GPUFLAGS = $(if $(GPUS),gpus=$(GPUS) --resources gpu=$(words $(subst $(comma), ,$(GPUS))))
 TABLES := $(SWEEPS:%=$(SWEEPS_OUT)/%/table.json)
-LUCK := $(if $(filter-out $(wildcard $(TABLES)),$(TABLES)),,$(OUT)/sweep.ipynb)
+MISSING := $(filter-out $(wildcard $(TABLES)),$(TABLES))
+LUCK := $(if $(MISSING),,$(if $(TABLES),$(OUT)/sweep.ipynb))
+ifneq ($(and $(MISSING),$(filter report,$(MAKECMDGOALS))),)
+  $(info report: without a section on luck and settings; for one: $(SWEEPS:%=make sweep SWEEP=sweeps/%.yaml;))
+endif
 
-.PHONY: sweep test-sweep test-cluster luck
+.PHONY: sweep test-sweep test-cluster
 sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/seeds.yaml [EXECUTOR=slurm]
 	@test -n '$(SWEEP)' || { echo "SWEEP: name one of" sweeps/*.yaml >&2; exit 2; }
 	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' --data-dir='$(DATA_DIR)' -- \
@@ -29,9 +33,6 @@ $(ENGINE)/.ok: workflow/requirements.txt
 
 $(OUT)/sweep.ipynb: notebooks/sweep.ipynb $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
 	@$(PY) -m workflow.run $< $@ -p sweeps '$(SWEEPS)' -p out_dir $(OUT)/runs/sweep
-
-luck:
-	@$(if $(LUCK),,echo "report: without the section on luck and settings; its runs: make sweep SWEEP=sweeps/NAME.yaml, NAME each of: $(SWEEPS)")
 
 test-sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## sweeps on this machine and on a pretended Kubernetes
 	$(PY) -m pytest tests/cluster/check_sweep.py -k 'not slurm'

@@ -221,7 +221,7 @@ def table(sweep):
     """
     from workflow import compare  # here: it imports torch
 
-    runs, made, results, settings = [], [], [], {}
+    runs, made, results, alike = [], [], [], {}
     for name, run in sweep.runs.items():
         result = compare.load(sweep.out / name)
         manifest = json.loads((sweep.out / name / "manifest.json").read_text(encoding="utf-8"))
@@ -234,32 +234,39 @@ def table(sweep):
         kept = {key: manifest[key] for key in ("device", "git", "versions", "data")}
         made.append({"run": name, "seconds": sum(seconds), "sessions": len(seconds)} | kept)
         results.append(result)
-        settings.setdefault(run.setting, []).append(result)
-    warnings, summed = compare.differences(results), compare.summary(settings)
+        alike.setdefault(run.setting, []).append(result)
+    warnings, summed = compare.differences(results), compare.summary(alike)
     comparable = not any("do not compare" in line for line in warnings)
     content = {"notebook": sweep.notebook, "runs": runs, "settings": summed, "made": made}
     sentences = compare.sentences(summed) if comparable else []
     return content | {"differences": warnings, "sentences": sentences}
 
 
+def settings(content):
+    """{setting: its scores} in the order of the sweep file, which JSON does not keep."""
+    names = dict.fromkeys(run["setting"] for run in content["runs"])
+    return {name: content["settings"][name] for name in names}
+
+
 def draw(content):
     """Each run as a dot, each setting's mean as a dash, a panel for each main score."""
     from helpers import figures
     from helpers.scores import tables
+    from workflow import compare
 
-    settings = content["settings"]
-    keys = list(dict.fromkeys(key for found in settings.values() for key in found))
-    size = (figures.WIDTH, 0.9 + 0.35 * len(settings))
+    rows = settings(content)
+    keys = [key for key in compare.MAIN if all(key in found for found in rows.values())]
+    size = (figures.WIDTH, 0.9 + 0.35 * len(rows))
     figure = figures.Figure(size, dpi=200, layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
-        for row, found in enumerate(settings.values()):
+        for row, found in enumerate(rows.values()):
             values = found[key]["values"]
             axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
             axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
         figures.finish(axes, f"{tables.SPECS[key].label} {tables.SPECS[key].better}", "")
-    panels[0].set_yticks(range(len(settings)), list(settings), parse_math=False)
-    panels[0].set_ylim(len(settings) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 
