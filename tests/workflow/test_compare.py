@@ -1,71 +1,125 @@
-"""Runs side by side: the best is starred, and a damaged file is named in one line."""
+"""Runs side by side: what is shown of them, what is called a difference, what is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+from scipy import stats
 
-from helpers import scores
+from helpers.files import write_json
+from helpers.paths import ROOT
 from helpers.scores import tables
 from workflow import compare
 
 
-def scored(fid):
-    """The smallest scores.json that is compared."""
-    return {
-        "format": tables.FORMAT,
-        "model": "gan",
-        "data": {
-            "name": "MNIST",
-            "real": True,
-            "verified": True,
-            "train": 60_000,
-            "test-images": "0",
-        },
-        "network": {"line": "", "sha256": "0", "test_accuracy": None, "pinned": True},
-        "n": 300,
-        "draws": 1,
-        "seed": 0,
-        "scores": {"fid": tables.entry("fid", [fid], 0.6, 171.0, n=300)},
-    }
+def result(better="↓", **values):
+    """What scores.json holds of a run with these scores: {key: value or (value, std)}."""
+    scores = {}
+    for key, value in values.items():
+        draws = [value] if not isinstance(value, tuple) else [value[0] - value[1], sum(value)]
+        scores[key] = tables.entry(key, draws, 0.5, 9.0, n=9)
+        scores[key]["better"] = better
+        scores[key]["std"] = value[1] if isinstance(value, tuple) else None
+    network = {"sha256": "ab" * 32, "line": "a network", "pinned": True}
+    data = {"name": "MNIST", "test-images": "cd" * 32}
+    return {"format": tables.FORMAT, "scores": scores, "n": 300, "draws": 2} | {
+        "network": network, "data": data,
+    }  # fmt: skip
+
+
+def folder(path, scores, **parameters):
+    """A run's folder with scores.json and, if parameters are given, manifest.json."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "scores.json", scores)
+    if parameters:
+        write_json(path / "manifest.json", {"notebook": "02_gan", "parameters": parameters})
+    return str(path)
+
+
+def shown(capsys, *runs, status=0):
+    assert compare.main(list(runs)) == status
+    return capsys.readouterr().out if status == 0 else capsys.readouterr().err
 
 
 @pytest.mark.fault(91)
-def test_compare_prints_runs_side_by_side(tmp_path, capsys):
-    for name, level in (("good", 0), ("bad", 60)):
-        (tmp_path / name).mkdir()
-        scores.save(tmp_path / name, scored(fid=2.0 + level))
-    runs = [str(tmp_path / "good"), str(tmp_path / "bad" / "scores.json")]
-    assert compare.main(runs) == 0
-    lines = capsys.readouterr().out.splitlines()
-    fid = next(line for line in lines if "FID" in line).split()
-    assert fid[-2] != "*" and "*" in fid and fid[-1] == "↓"
-    assert not any("do not compare" in line for line in lines)
+def test_runs_stand_side_by_side_and_the_best_is_starred(tmp_path, capsys):
+    good, bad = result(fid=(1.0, 0.1)), result(fid=2.0)
+    runs = folder(tmp_path / "a", good), folder(tmp_path / "b", bad) + "/scores.json"
+    fid = next(line for line in shown(capsys, *runs).splitlines() if "FID" in line)
+    assert fid.endswith("1.00 ± 0.10 *  2.00  ↓".replace("  2.00", fid.split("*")[1][:-3]))
+    assert fid.split("*")[1].split() == ["2.00", "↓"]
+    bad["n"] = 999
+    said = shown(capsys, runs[0], folder(tmp_path / "b", bad))
+    assert "different numbers of images: 300, 999; do not compare" in said
 
-    changed = json.loads((tmp_path / "bad" / "scores.json").read_text())
-    changed["n"] = 999
-    (tmp_path / "bad" / "scores.json").write_text(json.dumps(changed))
-    assert compare.main(runs) == 0
-    assert "different numbers of images: 300, 999; do not compare" in capsys.readouterr().out
 
-    path = tmp_path / "bad" / "scores.json"
-    for left_out in ("network", "data", "n"):
-        kept = {key: value for key, value in changed.items() if key != left_out}
-        path.write_text(json.dumps(kept))
-        assert compare.main(runs) == 2
-        error = capsys.readouterr().err
-        assert error.startswith(f"{path}: not the scores of a run") and left_out in error
-    text = json.dumps(changed)
-    for place in range(0, len(text), 97):  # damaged anywhere: a table of it, or one line
-        for damaged in (text[:place], text[:place] + "\x7f" + text[place + 1 :],
-                        text[:place] + "0" + text[place + 1 :]):  # fmt: skip
-            path.write_text(damaged)
-            if compare.main(runs) != 0:
-                error = capsys.readouterr().err
-                assert error.startswith(f"{path}: ") and error.count("\n") == 1
-    for number in ("NaN", "Infinity", "-Infinity"):
-        path.write_text(text.replace('"n": 999', f'"n": {number}'))
-        assert compare.main(runs) == 2
-        assert capsys.readouterr().err == f"{path}: not JSON ({number} is no number)\n"
+def test_a_score_without_a_better_side_is_shown(tmp_path, capsys):
+    said = shown(capsys, folder(tmp_path / "a", result(better=None, fid=1.0)))
+    assert "1.00" in said and "None" not in said
+
+
+def test_published_results_are_runs_too(capsys):
+    said = shown(capsys, str(ROOT / "report" / "scores.json"))
+    header = said.splitlines()[0]
+    assert all(f"scores.json: {name}" in header for name in ("01_vae", "02_gan", "03_cgan"))
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_setting(tmp_path, capsys):
+    a, b = [10.0, 11.0, 12.5], [20.0, 21.0, 20.5]
+    runs = [
+        folder(tmp_path / f"{beta}-{seed}", result(fid=(value, 0.2)), beta=beta, seed=seed)
+        for beta, values in ((1.0, a), (4.0, b))
+        for seed, value in enumerate(values)
+    ]
+    said = shown(capsys, *runs, runs[0])  # the same seed twice counts once
+    p = stats.ttest_ind(b, a, equal_var=False).pvalue
+    assert p < 0.05
+    assert (
+        "“beta = 4.0” is 9.33 higher than “beta = 1.0” "
+        f"(20.50 ± 0.500, n = 3 against 11.17 ± 1.258, n = 3; Welch's t-test, p = {p:.2g})."
+    ) in said
+    row = next(line for line in said.splitlines() if "beta = 1.0" in line)
+    assert row.split()[-4:] == ["11.17", "1.258", "3", "0.200"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], "no difference"),
+        ([1.0], [5.0, 5.1], "too few seeds for a test"),
+        ([1.0, 1.0], [1.0, 1.0], "too few seeds for a test"),
+        ([1.0, 1.1, 0.9], [5.0, 5.1, 4.9], "4.00 lower"),
+    ],
+)
+def test_only_the_test_calls_it_a_difference(one, other, says):
+    settings = {"other": [result(fid=x) for x in other], "one": [result(fid=x) for x in one]}
+    (sentence,) = compare.sentences(compare.summary(settings))
+    assert says in sentence
+
+
+def test_many_comparisons_are_held_to_a_stricter_level():
+    one, other = [1.0, 2.0, 3.0], [3.3, 4.4, 5.5]
+    p = compare.welch(one, other)
+    assert 0.05 / 3 < p < 0.05
+    assert p == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue)
+    settings = {name: [result(fid=x) for x in other] for name in "bcd"}
+    settings = {"a": [result(fid=x) for x in one]} | settings
+    few = {name: settings[name] for name in "ab"}
+    assert "higher than" in compare.sentences(compare.summary(few))[0]
+    assert all("no difference" in line for line in compare.sentences(compare.summary(settings)))
+
+
+def test_without_arguments_the_runs_are_listed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compare, "ROOT", tmp_path)
+    assert "no finished run" in shown(capsys)
+    for seed, beta in ((0, 1.0), (1, 1.0), (0, 4.0)):
+        run = result(fid=float(seed) + beta)
+        folder(tmp_path / f"build/runs/vae/{seed}-{beta}", run, beta=beta, seed=seed, out_dir="x")
+    header, *rows = shown(capsys).splitlines()
+    assert header.split()[0] == "run" and len(rows) == 3
+    assert rows[-1].split()[-4:] == ["1", "beta", "=", "1.0"] and "2.00" in rows[-1]
+    assert "out_dir" not in "".join(rows)
 
 
 @pytest.mark.fault(91)
@@ -78,15 +132,35 @@ def test_compare_prints_runs_side_by_side(tmp_path, capsys):
         ('{"scores": NaN}', "not JSON (NaN is no number)"),
         ('{"format": FORMAT, "scores": {"fid": 3}}', "not the scores of a run"),
         ('{"format": FORMAT, "scores": []}', "not the scores of a run"),
+        ('{"a": {"format": FORMAT}}', "not the scores of a run"),
         ("[]", "not the scores"),
         ('{"scores": {}}', "format None"),
     ],
 )
-def test_compare_names_a_bad_file(tmp_path, capsys, content, message):
+def test_a_bad_file_is_named(tmp_path, capsys, content, message):
     if content is not None:
-        content = content.replace("FORMAT", str(tables.FORMAT))
-        (tmp_path / "scores.json").write_text(content)
-    assert compare.main([str(tmp_path)]) == 2
-    error = capsys.readouterr().err
+        (tmp_path / "scores.json").write_text(content.replace("FORMAT", str(tables.FORMAT)))
+    error = shown(capsys, str(tmp_path), status=2)
     assert error.startswith(str(tmp_path / "scores.json")) and message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.fault(91)
+def test_a_file_damaged_anywhere_is_shown_or_named(tmp_path, capsys):
+    path, text = tmp_path / "scores.json", json.dumps(result(fid=(1.0, 0.1), coverage=0.5))
+    for place in range(0, len(text), 31):
+        for damaged in (text[:place], f"{text[:place]}0{text[place + 1 :]}"):
+            path.write_text(damaged)
+            if compare.main([str(path)]) != 0:
+                error = capsys.readouterr().err
+                assert error.startswith(f"{path}: ") and error.count("\n") == 1
+
+
+def test_any_terminal_and_a_reader_who_stops_early(tmp_path):
+    run = folder(tmp_path / "a", result(better="≈", fid=1.0))
+    command = [sys.executable, "-m", "workflow.compare", *[run] * 300]
+    options = {"cwd": ROOT, "env": {"PYTHONIOENCODING": "latin-1", "PATH": "/usr/bin:/bin"}}
+    process = subprocess.Popen(command, stdout=-1, stderr=-1, **options)
+    assert process.stdout.readline(100)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0

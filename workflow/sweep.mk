@@ -1,0 +1,41 @@
+# Many runs as jobs of Snakemake, which has an environment of its own: in the project's it would
+# want another `packaging`. EXECUTOR names a folder of workflow/: local, slurm, kubernetes.
+# On one machine GPUS=0,1,2,3 gives each run a GPU of its own; Slurm and Kubernetes do it themselves.
+SWEEP ?=
+EXECUTOR ?= local
+GPUS ?=
+THREADS ?= 1
+SNAKEFLAGS ?=
+SWEEPS_OUT ?= build/sweeps
+# the sweeps of the report's section "Luck and settings", which is there when their tables are
+SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,seeds beta)
+ENGINE := .venv-sweep/bin
+comma := ,
+GPUFLAGS = $(if $(GPUS),gpus=$(GPUS) --resources gpu=$(words $(subst $(comma), ,$(GPUS))))
+TABLES := $(SWEEPS:%=$(SWEEPS_OUT)/%/table.json)
+MISSING := $(filter-out $(wildcard $(TABLES)),$(TABLES))
+LUCK := $(if $(MISSING),,$(if $(TABLES),$(OUT)/sweep.ipynb))
+ifneq ($(and $(MISSING),$(filter report,$(MAKECMDGOALS))),)
+  $(info report: without a section on luck and settings; for one: $(SWEEPS:%=make sweep SWEEP=sweeps/%.yaml;))
+endif
+
+.PHONY: sweep test-sweep test-cluster
+sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/seeds.yaml [EXECUTOR=slurm]
+	@test -n '$(SWEEP)' || { echo "SWEEP: name one of" sweeps/*.yaml >&2; exit 2; }
+	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' --data-dir='$(DATA_DIR)' -- \
+	  env PATH="$(CURDIR)/$(ENGINE):$$PATH" snakemake -s workflow/Snakefile \
+	  --workflow-profile 'workflow/$(EXECUTOR)' --config sweep='$(SWEEP)' python="$$python" \
+	  threads=$(THREADS) out='$(SWEEPS_OUT)' $(if $(DATA_DIR),data_dir='$(DATA_DIR)') $(GPUFLAGS) $(SNAKEFLAGS)
+
+$(ENGINE)/.ok: workflow/requirements.txt
+	@echo "setup: making .venv-sweep for Snakemake (once; takes a minute)"
+	@$(PYTHON) -m venv --clear .venv-sweep && $(ENGINE)/pip install -q -r $< && touch $@
+
+$(OUT)/sweep.ipynb: notebooks/sweep.ipynb $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
+	@$(PY) -m workflow.run $< $@ -p sweeps '$(SWEEPS)' -p out_dir $(OUT)/runs/sweep
+
+test-sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## sweeps on this machine and on a pretended Kubernetes
+	$(PY) -m pytest tests/cluster/check_sweep.py -k 'not slurm'
+
+test-cluster: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## a sweep on a one-node Slurm (root, slurm-wlm, munge)
+	$(PY) -m pytest tests/cluster/check_sweep.py -k slurm
