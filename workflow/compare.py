@@ -77,9 +77,9 @@ def _check(path, result):
     """Raise ValueError unless everything that is said of a result here can be said of it."""
     if "scores" not in result:
         raise ValueError(f"{path}: not the scores of a run")
-    if result.get("format") != tables.FORMAT:
+    if result.get("format") not in range(1, tables.FORMAT + 1):  # an older one is told apart below
         found, known = result.get("format"), tables.FORMAT
-        raise ValueError(f"{path}: format {found!r}, this version reads {known}")
+        raise ValueError(f"{path}: format {found!r}, this version reads up to {known}")
     try:
         for entry in result["scores"].values():
             for name in ("value", "std", "floor"):
@@ -128,6 +128,7 @@ def _best(entries, better):
 def differences(results):
     """What stands in the way of a comparison, one line each."""
     facts = {
+        "protocols of scores (format)": [str(result["format"]) for result in results],
         "feature networks": [result["network"]["sha256"][:12] for result in results],
         "data": [result["data"]["name"] for result in results],
         "test images": [str(result["data"]["test-images"])[:12] for result in results],
