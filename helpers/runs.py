@@ -1,27 +1,19 @@
 """A run as a notebook sees it: one folder, started, resumed, saved, shown and finished.
 
-    run = runs.start("02_gan", globals())
-    history = run.resume(parts)
-    for record in gan.train_gan(run.config, parts, images, start=len(history)):
-        history.append(record)
-        run.save(history, parts)
-    run.figure("losses", figures.losses(history), caption, alt)
-    run.finish(history, parts)
-
-What is displayed carries metadata that the report reads: figures and tables their label and
-caption, so that prose can say [Figure](#losses). A picture's SHA-256 stands in its text form,
-where nbval, which does not compare pictures, sees a change.
+run = runs.start("02_gan", globals())
+history = run.resume(parts)
+for record in gan.train_gan(run.config, parts, images, start=len(history)):
+    history.append(record)
+    run.save(history, parts)
+run.figure("losses", figures.losses(history), caption, alt)
+run.finish(history, parts)
 """
 
 import ast
 import hashlib
-import html
-import inspect
-import io
 import json
 import os
 import platform
-import re
 import subprocess
 import time
 from importlib.metadata import version
@@ -31,9 +23,9 @@ from traceback import walk_tb
 import pandas as pd
 import torch
 from IPython import get_ipython
-from IPython.display import display
 
 from helpers import cgan, checkpoint, data, gan, params, paths, training, vae, weights
+from helpers.display import Display, prose, show
 from helpers.files import write_atomically, write_json
 from helpers.scores import verdict
 
@@ -58,7 +50,7 @@ def start(notebook, names):
     return Run(notebook, values, config, around, device)
 
 
-class Run:
+class Run(Display):
     """What `start` found, and what a notebook does with it.
 
     config: the checked parameters.  device: the torch.device.  data: a data.Dataset.
@@ -84,9 +76,9 @@ class Run:
             checkpoint.matching(
                 folder, config, self.made_from
             )  # refuses before anything is written
-        self.folder = checkpoint.open_run(folder)
+        note = "" if self.data.real else f" (Stand-in images, not {self.data.name}.)"
+        super().__init__(checkpoint.open_run(folder), note)
         print(f"run {paths.from_root(self.folder)}", flush=True)
-        self.figures, self.labels = {}, set()
 
     def _own_folder(self):
         """build/runs/<notebook>/<what differs from the defaults>: other data or code, another.
@@ -155,72 +147,6 @@ class Run:
         net = parts.model if self.module is vae else parts.artist
         weights.save(self.folder, net, self.config, epoch, self.data.classes, images)
 
-    # --- Showing -----------------------------------------------------------------------------
-
-    def figure(self, label, figure, caption, alt):
-        """Write the picture into the run's folder and display the same bytes.
-
-        label: what prose refers to; "figure-1" to "figure-6" are the assignment's figures, whose
-        files are figure_1.png to figure_6.png.
-        """
-        numbered = re.fullmatch(r"figure-([1-6])", label)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        png = buffer.getvalue()
-        name = f"figure_{numbered[1]}" if numbered else self._new(label)
-        write_atomically(self.folder / f"{name}.png", png)
-        digest = self.figures[label] = hashlib.sha256(png).hexdigest()
-        caption += self._stand_in()
-        title = f"Figure {numbered[1]}" if numbered else "Figure"
-        report = {"kind": "figure", "label": label, "caption": caption, "alt": alt}
-        report |= {"sha256": digest, "width": figure.get_figwidth(), "real": self.data.real}
-        shown = {"alt": alt, "width": round(figure.get_figwidth() * 96)}
-        text = f"{title}. {caption} [sha256 {digest[:12]}]"
-        beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
-        _display(_markdown(f'<a id="{label}"></a>'), beside)
-        _display({"image/png": png, "text/plain": text}, report, {"image/png": shown})
-        _display(_markdown(f"**{title}.** {caption}"), beside)
-
-    def table(self, label, content, caption):
-        """Display (columns, rows) of formatted strings; the first column names the row."""
-        columns, rows = content
-        caption += self._stand_in()
-        report = {"kind": "table", "label": self._new(label), "caption": caption}
-        report |= {"columns": list(columns), "rows": [list(row) for row in rows]}
-        frame = pd.DataFrame(rows, columns=columns)
-        plain = f"Table. {caption}\n{frame.to_string(index=False)}"
-        _display({"text/html": _table(label, caption, columns, rows), "text/plain": plain}, report)
-
-    def say(self, markdown):
-        """Display a paragraph whose numbers come from the run; nothing if it is empty."""
-        if markdown:
-            _display(_markdown(markdown), {"kind": "text"})
-
-    def abstract(self, markdown):
-        """Display the notebook's main result; the report's first page repeats it."""
-        _display(_markdown(markdown), {"kind": "abstract"})
-
-    def source(self, thing):
-        """Show the code that runs: the source of a class or function of helpers."""
-        code = inspect.getsource(thing).rstrip()
-        place = Path(inspect.getsourcefile(thing)).relative_to(paths.ROOT).as_posix()
-        report = {"kind": "source", "title": f"{place}: {thing.__name__}"}
-        bundle = {"text/markdown": f"`{report['title']}`\n\n```python\n{code}\n```"}
-        _display(bundle | {"text/plain": code}, report)
-
-    def _new(self, label):
-        """The label, if it may be the name of a file and is new to this notebook."""
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", label) or len(label) > 40:
-            raise ValueError(f"label must be of a-z, 0-9 and hyphens, got {label!r}")
-        if label in self.labels:
-            raise ValueError(f"label {label!r} is there twice")
-        self.labels.add(label)
-        return label
-
-    def _stand_in(self):
-        """What every caption must add when the images are not the real set."""
-        return "" if self.data.real else f" (Stand-in images, not {self.data.title}.)"
-
     # --- The end -----------------------------------------------------------------------------
 
     def finish(self, history, parts, images=None):
@@ -249,7 +175,7 @@ class Run:
             f"Run on {manifest['device']}, torch {manifest['versions']['torch']}, revision "
             f"{revised}; the rest is in `{manifest['folder']}/manifest.json`."
         )
-        _display(_markdown(line), {"kind": "provenance", "manifest": manifest})
+        show(prose(line), {"kind": "provenance", "manifest": manifest})
 
     def _manifest(self, epochs):
         known, trained = self.data, list(self.sessions)
@@ -336,30 +262,3 @@ def _errors_in_one_line():
         shell._showtraceback(kind, error, lines)
 
     shell.set_custom_exc((ValueError, OSError), show)
-
-
-def _table(label, caption, columns, rows):
-    """HTML as JupyterLab shows it: columns with words to the left, numbers to the right."""
-    words = [any(re.search("[^\\W\\d]{2}", row[i]) for row in rows) for i in range(len(columns))]
-    sides = ["left" if left else "right" for left in words]
-
-    def line(tag, cells):
-        pairs = zip(sides, cells, strict=True)
-        marked = (f'<{tag} style="text-align: {s}">{html.escape(c)}</{tag}>' for s, c in pairs)
-        return f"<tr>{''.join(marked)}</tr>"
-
-    body = "\n".join(line("td", row) for row in rows)
-    head = (
-        f'<caption id="{label}" style="text-align: left">Table. {html.escape(caption)}</caption>'
-    )
-    return (
-        f"<table>\n{head}\n<thead>{line('th', columns)}</thead>\n<tbody>\n{body}\n</tbody></table>"
-    )
-
-
-def _markdown(text):
-    return {"text/markdown": text, "text/plain": text}
-
-
-def _display(bundle, report, metadata=None):
-    display(bundle, raw=True, metadata={**(metadata or {}), "report": report})

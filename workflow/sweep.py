@@ -256,6 +256,25 @@ def draw(content):
     return figure
 
 
+def told(content):
+    """The sentences of a table, and what stands in the way of its comparisons."""
+    return " ".join([*content["sentences"], *(f"{line}." for line in content["differences"])])
+
+
+def finish(page, contents):
+    """Write and display where the sweeps {name: table} of a notebook's page came from."""
+    from helpers.display import prose, show
+
+    made = [run for content in contents.values() for run in content["made"]]
+    seconds = round(sum(run["seconds"] for run in made), 1)
+    manifest = {key: made[0][key] for key in ("data", "versions", "device", "git")}
+    manifest |= {"notebook": "sweep", "parameters": {"sweeps": list(contents)}}
+    manifest |= {"seconds": {"train": seconds}, "figures": page.figures, "trained": []}
+    write_json(page.folder / "manifest.json", manifest)
+    line = f"{len(made)} runs, {seconds / 60:.0f} minutes of training in all."
+    show(prose(line), {"kind": "provenance", "manifest": manifest})
+
+
 def write(content, out):
     """table.json, table.csv (runs and scores alone) and figure.png, in the folder."""
     import pandas as pd

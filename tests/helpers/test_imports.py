@@ -33,7 +33,7 @@ def sources(pattern):
     ("pattern", "never"),
     [
         ("helpers/**/*.py", r"(workflow|report|tests|notebooks)\b"),
-        ("notebooks/*.ipynb", r"(workflow|report|tests)\b"),
+        ("notebooks/0*.ipynb", r"(workflow|report|tests)\b"),
         ("workflow/**/*.py", r"(tests|notebooks)\b"),
         ("workflow/report/*.py", r"(torch|helpers\.(training|checkpoint|scores\.network))\b"),
         *((f"helpers/{name}*/**/*.py", r"helpers\.(runs|checkpoint)\b") for name in LOWER),

@@ -30,7 +30,9 @@ SMALL = {
 def shown(monkeypatch):
     """Everything that is displayed: (bundle, metadata) pairs."""
     found = []
-    monkeypatch.setattr(runs, "display", lambda b, raw, metadata: found.append((b, metadata)))
+    monkeypatch.setattr(
+        "helpers.display.display", lambda b, raw, metadata: found.append((b, metadata))
+    )
     return found
 
 
@@ -156,7 +158,7 @@ def test_a_stand_in_is_named_in_every_caption(few, shown, tmp_path, monkeypatch)
     run.figure("a", figures.bars([1], ["a"], "y"), "A.", "B.")
     run.table("b", (["a"], [["1"]]), "A.")
     captions = {meta["report"]["caption"] for _, meta in shown if "caption" in meta["report"]}
-    assert captions == {f"A. (Stand-in images, not {few.title}.)"}
+    assert captions == {f"A. (Stand-in images, not {few.name}.)"}
 
 
 def test_the_source_shown_is_the_code_that_runs(few, shown, tmp_path):
