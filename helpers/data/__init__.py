@@ -86,10 +86,11 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
         digests = _digest(train), _digest(test)
         verified = digests == known.published
         if source == "auto" and known.published and not verified:
+            i = int(digests[0] == known.published[0])
             raise ValueError(
-                f"{where}: not the published {dataset}: SHA-256 of its training and test rows are "
-                f"{digests[0][:12]} and {digests[1][:12]}, published {known.published[0][:12]} and "
-                f"{known.published[1][:12]}; to take these images say source={kind!r}"
+                f"{where}: not the published {dataset}: SHA-256 of {('training', 'test')[i]} rows "
+                f"is {digests[i][:12]}, published {known.published[i][:12]}; "
+                f"if these images are meant, say so with source={kind!r}"
             )
         labels = train.labels, test.labels
         names, title = classes.names_and_title(known, verified, files, labels)
@@ -185,8 +186,12 @@ def _read_csv(path):
     """The images of a CSV file, from the cache if the very same bytes were read before."""
     with archives.opened(path, unpack=False) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    arrays = cache.arrays(f"csv-{digest}{path.suffix}", lambda: csv.read(path))
-    return Images(arrays[0], arrays[1] if len(arrays) > 1 else None)
+
+    def parse():
+        return [array for array in csv.read(path) if array is not None]
+
+    images, *labels = cache.arrays(f"csv-{digest}{path.suffix}", parse)
+    return Images(images, labels[0] if labels else None)
 
 
 def _stand_in(kind):

@@ -14,7 +14,9 @@ from helpers.data import download
 
 def test_a_download_that_fails_takes_no_other_source(root):
     line = refusal(root, "download")
-    assert line == "MNIST: download failed: no route to host" and not any(root.rglob("*.part"))
+    assert line.startswith(
+        "MNIST: download failed: no route to host; put MNIST into "
+    ) and not any(root.rglob("*.part"))
 
 
 @pytest.mark.fault(22)
@@ -64,11 +66,11 @@ def test_fetch_limits_the_connection_and_reports_one_line(monkeypatch, tmp_path,
     def dataset(root, train, download):
         seen.append(socket.getdefaulttimeout())
         print("a progress bar", file=sys.stderr)
-        raise RuntimeError("Error downloading x:\nTried a, got:\nno\nTried b, got:\nno\nwhy\n")
+        raise RuntimeError("Error downloading x:\nTried a, got:\nno\n")
 
     fake = SimpleNamespace(datasets=SimpleNamespace(MNIST=dataset))
     monkeypatch.setattr(download, "import_torchvision", lambda: fake)
-    with pytest.raises(OSError, match="^no; why$"):
+    with pytest.raises(OSError, match="^Error downloading x: Tried a, got: no$"):
         download.fetch("MNIST", "", tmp_path)
     assert seen == [10.0] and socket.getdefaulttimeout() is None
     assert capsys.readouterr() == ("", "")
