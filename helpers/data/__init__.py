@@ -66,11 +66,9 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
 
     kind, files = _find(dataset, source, root)
     if kind == "sample":
-        train, test = _stand_in(known.stand_in)
-        where = standin.WHERE[known.stand_in]
+        train, test, where = *_stand_in(known.stand_in), standin.WHERE[known.stand_in]
     elif kind == "csv":
-        train, test = map(_read_csv, files)
-        where = f"{files[0]} and {files[1].name}"
+        train, test, where = *map(_read_csv, files), f"{files[0]} and {files[1].name}"
     else:
         train, test = Images(*idx.read_pair(*files[:2])), Images(*idx.read_pair(*files[2:]))
         where, files = str(files[0].parent), files[1::2]
@@ -96,10 +94,8 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
         names, title = classes.names_and_title(known, verified, files, labels)
         train, test = _put_right(known, train), _put_right(known, test)
     if train_limit > len(train.images):
-        raise ValueError(
-            f"train_limit {train_limit} is more than the {len(train.images)} training images "
-            f"in {where}"
-        )
+        there = f"{len(train.images)} training images in {where}"
+        raise ValueError(f"train_limit {train_limit} is more than the {there}")
     if train_limit:
         train = Images(*(array[:train_limit].copy() for array in train))
         where += f", the first {train_limit:,} training images"
@@ -166,7 +162,7 @@ def _find(name, source, root):
         return "sample", None
     if source == "sample":
         raise FileNotFoundError(f"dataset {name} has no built-in stand-in; {how}")
-    looked = " or ".join(str(first) for first, *_ in {"csv": csv_files, "idx": idx_files}[source])
+    looked = csv_files[0][0] if source == "csv" else idx_files[0][0]
     raise FileNotFoundError(f"{looked}: no such file; {how}")
 
 

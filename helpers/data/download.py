@@ -14,11 +14,9 @@ from pathlib import Path
 def import_torchvision():
     """The torchvision module, also where its compiled operators cannot load.
 
-    torchvision from the package index is built for CUDA; beside a CPU-only torch its import stops
-    with "operator torchvision::nms does not exist". Naming the two missing operators first is
-    enough for datasets, transforms and utils, which is all that is used here. Call this before
-    importing a package that imports torchvision itself (torchmetrics does). Raises ImportError
-    where torchvision is not installed.
+    Built for CUDA, beside a CPU-only torch, its import stops with "operator torchvision::nms does
+    not exist". Naming the two missing operators first is enough for datasets, transforms and
+    utils. Call this before importing a package that imports torchvision itself (torchmetrics does).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the missing operators also warn about images

@@ -41,14 +41,11 @@ def read_pair(images_path, labels_path):
 def read(path, magic, *shape):
     """An IDX file of N items of this shape -> (N, *shape); header checked before the rest."""
     dtype = np.dtype({8: np.uint8, 12: ">i4"}[magic >> 8])
-    start = 4 * (2 + len(shape))
     with archives.opened(path) as file:
-        header = file.read(start)
+        header = file.read(8 + 4 * len(shape))
         if header[:4] != struct.pack(">I", magic):
             raise ValueError(f"{path}: magic number {header[:4].hex()}, expected {magic:08x}")
-        if len(header) < start:
-            raise ValueError(f"{path}: {len(header)} bytes, an IDX header has {start}")
-        count, *found = struct.unpack_from(f">{1 + len(shape)}I", header, 4)
+        count, *found = struct.unpack(f">{1 + len(shape)}I", header[4:])
         if tuple(found) != shape:
             raise ValueError(f"{path}: items of {found}, expected {[*shape]}")
         if not 0 < count <= MAX_ITEMS:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from written import csv, flips, idx, pictures, refusal, same_as_written, write_csv, write_idx
+from written import flips, idx, pictures, refusal, same_as_written, write_csv, write_idx
 
 from helpers import data
 from helpers.data import archives
@@ -142,14 +142,15 @@ def test_a_disk_that_fails_while_reading_is_named(root, monkeypatch):
 
 
 def test_qmnist_takes_the_class_from_its_eight_numbers(root):
-    images, labels = pictures(10)
-    raw = root / "QMNIST" / "raw"
-    raw.mkdir(parents=True)
+    files = write_idx(root, "QMNIST", n=10)
     table = np.full((10, 8), 70_000, ">i4")
-    table[:, 0] = labels
-    for part in ("train", "test"):
-        (raw / f"qmnist-{part}-images-idx3-ubyte").write_bytes(idx(images))
-        (raw / f"qmnist-{part}-labels-idx2-int").write_bytes(idx(table))
+    table[:, 0] = range(10)
+    for name, path in files.items():
+        part, kind = name.split("-")
+        if kind == "labels":
+            path.write_bytes(idx(table))
+        suffix = {"images": "images-idx3-ubyte", "labels": "labels-idx2-int"}[kind]
+        path.rename(path.with_name(f"qmnist-{part}-{suffix}"))
     found = data.load("QMNIST", data_dir=root)
-    assert found.train.labels.tolist() == labels.tolist()
-    assert "no published SHA-256" in data.describe(found) and found.title == "QMNIST"
+    assert found.train.labels.tolist() == list(range(10)) and found.title == "QMNIST"
+    assert "no published SHA-256" in data.describe(found)
