@@ -11,6 +11,9 @@ from pathlib import Path
 
 import torch
 
+from helpers.data import to_signed as to_signed  # here too: beside from_signed
+from helpers.data import to_unit as to_unit
+
 
 def pick_device(name="auto"):
     """The torch.device for "auto" | "cpu" | "cuda" | "mps"; ValueError if it is not there."""
@@ -162,11 +165,6 @@ def finite_means(totals, steps, epoch):
     return means
 
 
-def grad_norm(parameters):
-    """The Euclidean norm of all gradients together, a scalar tensor."""
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters])
-
-
 def adam(parameters, config, device):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980), fused into one kernel for all parameters."""
     betas = (getattr(config, "beta1", 0.9), getattr(config, "beta2", 0.999))
@@ -238,23 +236,6 @@ def follow(average, net, decay):
 def memory_format(device):
     """How convolutions like their images laid out: channels last, on CPUs and GPUs alike."""
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
-
-
-def to_unit(images):
-    """(...) uint8 tensor -> float32 in [0, 1], for the VAE."""
-    return _gray(images).float() / 255
-
-
-def to_signed(images):
-    """(...) uint8 tensor -> float32 in [-1, 1], the range of tanh."""
-    return _gray(images).float() / 127.5 - 1
-
-
-def _gray(images):
-    tensor = torch.as_tensor(images)
-    if tensor.dtype != torch.uint8:
-        raise ValueError(f"images must be uint8 in 0..255, got {tensor.dtype}")
-    return tensor
 
 
 def from_unit(x):
