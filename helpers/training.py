@@ -37,9 +37,7 @@ def set_up(device, threads=0):
 
     Call once, before the first computation; the same thread count gives the same bytes.
     """
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # asked for by deterministic cuBLAS
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic cuBLAS
     torch.use_deterministic_algorithms(device.type != "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
     torch.backends.cudnn.benchmark = False  # the fastest algorithm may differ from run to run
@@ -192,9 +190,9 @@ def adam_step(optimizer, gradients):
     states = [optimizer.state[weight] for weight in weights]
     first, second, steps = ([s[k] for s in states] for k in ("exp_avg", "exp_avg_sq", "step"))
     torch._foreach_add_(steps, 1)
-    rates = dict(zip(("beta1", "beta2"), group["betas"], strict=True), lr=group["lr"])
-    fixed = {"weight_decay": 0.0, "eps": group["eps"], "amsgrad": False, "maximize": False}
-    torch._fused_adam_(weights, gradients, first, second, [], steps, **rates, **fixed)
+    rates = {k: group[k] for k in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+    rates["beta1"], rates["beta2"] = group["betas"]
+    torch._fused_adam_(weights, gradients, first, second, [], steps, **rates)
 
 
 def set_rate(optimizer, config, epoch):

@@ -136,9 +136,9 @@ def train_vae(config, parts, images, test_images, start=0):
     (model, optimizer), device = parts, images.device
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
-    on_batch = partial(train_step, model, optimizer, beta=config.beta)
     set_rate(optimizer, config, start + 1)
-    step = recorded(on_batch, (model, optimizer), x, no_noise.expand(len(x), -1))
+    step = partial(train_step, model, optimizer, beta=config.beta)
+    step = recorded(step, parts, x, no_noise.expand(len(x), -1))
     for epoch in range(start + 1, config.epochs + 1):
         order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
         order = batches(len(flat), config.batch_size, order_rng).to(device)
@@ -195,10 +195,8 @@ def traverse(model, values):
     The rows are ordered as the latents are; values: (V,).
     """
     latents = model.mu.out_features
-    z = (
-        torch.eye(latents, device=model.mu.weight.device)[:, None]
-        * values.to(model.mu.weight)[:, None]
-    )
+    values = values.to(model.mu.weight)
+    z = torch.eye(latents).to(values)[:, None] * values[:, None]
     return from_unit(model.decode(z)).view(latents, len(values), 28, 28).cpu()
 
 

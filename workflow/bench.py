@@ -3,28 +3,29 @@
 Each loop is measured beside another in the same process, the two taking turns, and the median of
 several turns counts. The first three rows compare with the textbook's loop for the same network;
 the last two with loops that people copy, written here from their published descriptions. The
-arithmetic is counted by torch and set against a product of two 2048 x 2048 matrices on the same
-machine. Needs no notebook package. Writes build/bench.md.
+arithmetic is counted by torch and set against a product of 2048 x 2048 matrices on the same
+machine. Writes build/bench.md.
 """
 
 import argparse
 import os
-import resource
 import statistics
 import time
 from functools import partial
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
-
-from helpers import cgan, data, gan, training, vae
+from helpers import cgan, data, gan, training, vae  # before torch: sets GOMP_SPINCOUNT
 from helpers.data.download import import_torchvision
 from helpers.files import write_atomically
 from helpers.params import CGANConfig, GANConfig, VAEConfig
 from helpers.paths import ROOT
+
+# isort: split
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 TURNS = 5
 
@@ -44,17 +45,12 @@ class TextbookImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index):
-        from PIL import Image
-
         image = Image.fromarray(self.images[index].numpy())
         return self.transform(image), int(self.labels[index])
 
 
 def textbook_vae(config, images, labels, device, loss_of=F.mse_loss):
-    """The loop of countless tutorials; a function that runs one epoch.
-
-    With loss_of=F.binary_cross_entropy and 784-400-20 units it is the one of PyTorch's examples.
-    """
+    """The loop of countless tutorials, and of PyTorch's examples; runs one epoch when called."""
     model = vae.build(config, device).model
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
     shown = TextbookImages(images.cpu(), labels.cpu())
@@ -96,9 +92,7 @@ def textbook_gan(config, images, labels, device, nets=None, conditional=False, s
             x, y = x.to(device), y.to(device)
             z = torch.rand(n, config.latent_dim, device=device) * 2 - 1
             ones, zeros = torch.ones(n, device=device), torch.zeros(n, device=device)
-            if conditional:
-                x = x.view(n, -1)
-            extra = (y,) if conditional else ()
+            x, extra = (x.view(n, -1), (y,)) if conditional else (x, ())
             opt_d.zero_grad()
             loss_real = bce(d(x, *extra), ones)
             loss_real.backward()
@@ -125,20 +119,17 @@ def resized_dcgan(config, *rest):
     """The textbook's loop with images resized to 32x32, where every layer doubles or halves."""
     c, up, down = 64, partial(nn.ConvTranspose2d, bias=False), partial(nn.Conv2d, bias=False)
 
-    def block(layer, channels, activation):
-        return [layer, nn.BatchNorm2d(channels), activation]
-
     generator = nn.Sequential(
         nn.Unflatten(1, (config.latent_dim, 1, 1)),
-        *block(up(config.latent_dim, 4 * c, 4, 1, 0), 4 * c, nn.ReLU()),  # 1x1 -> 4x4
-        *block(up(4 * c, 2 * c, 4, 2, 1), 2 * c, nn.ReLU()),  # 4x4 -> 8x8
-        *block(up(2 * c, c, 4, 2, 1), c, nn.ReLU()),  # 8x8 -> 16x16
+        *(up(config.latent_dim, 4 * c, 4, 1, 0), nn.BatchNorm2d(4 * c), nn.ReLU()),  # -> 4x4
+        *(up(4 * c, 2 * c, 4, 2, 1), nn.BatchNorm2d(2 * c), nn.ReLU()),  # 4x4 -> 8x8
+        *(up(2 * c, c, 4, 2, 1), nn.BatchNorm2d(c), nn.ReLU()),  # 8x8 -> 16x16
         *(up(c, 1, 4, 2, 1), nn.Tanh()),  # 16x16 -> 32x32
     )
     discriminator = nn.Sequential(
         *(down(1, c, 4, 2, 1), nn.LeakyReLU(0.2)),  # 32x32 -> 16x16
-        *block(down(c, 2 * c, 4, 2, 1), 2 * c, nn.LeakyReLU(0.2)),  # 16x16 -> 8x8
-        *block(down(2 * c, 4 * c, 4, 2, 1), 4 * c, nn.LeakyReLU(0.2)),  # 8x8 -> 4x4
+        *(down(c, 2 * c, 4, 2, 1), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2)),  # 16x16 -> 8x8
+        *(down(2 * c, 4 * c, 4, 2, 1), nn.BatchNorm2d(4 * c), nn.LeakyReLU(0.2)),  # 8x8 -> 4x4
         *(down(4 * c, 1, 4, 1, 0), nn.Flatten(0)),
     )
     return textbook_gan(config, *rest, nets=(generator, discriminator), size=32)
@@ -207,9 +198,7 @@ def compare(name, images, labels, device, seconds):
     steps = int(seconds / TURNS / (timed(trial, device) / 8))
     n = max(4, min(len(images) // batch, steps)) * batch
     epochs = [loop(config, images[:n], labels[:n], device) for loop in loops]
-    for epoch in epochs:
-        epoch()  # warm up
-    turns = [[timed(epoch, device) for epoch in epochs] for _ in range(TURNS)]
+    turns = [[timed(epoch, device) for epoch in epochs] for _ in range(1 + TURNS)][1:]  # warm
     theirs, mine = (n / statistics.median(times) for times in zip(*turns, strict=True))
     ratio = statistics.median(a / b for a, b in turns)
     return (
@@ -242,9 +231,6 @@ def main(arguments=None):
     for name in options.rows:
         lines.append(compare(name, images, labels, device, options.seconds))
         print(lines[-1], flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    lines += ["", f"Peak memory of this process {peak / 1024:,.0f} MiB."]  # KiB on Linux
-    print(*lines[-2:], sep="\n")
     (ROOT / "build").mkdir(exist_ok=True)
     write_atomically(ROOT / "build" / "bench.md", ("\n".join(lines) + "\n").encode())
 
