@@ -11,9 +11,6 @@ from pathlib import Path
 
 import torch
 
-from helpers.data import to_signed as to_signed  # here too: beside from_signed
-from helpers.data import to_unit as to_unit
-
 
 def pick_device(name="auto"):
     """The torch.device for "auto" | "cpu" | "cuda" | "mps"; ValueError if it is not there."""
@@ -234,6 +231,23 @@ def follow(average, net, decay):
 def memory_format(device):
     """How convolutions like their images laid out: channels last, on CPUs and GPUs alike."""
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def to_unit(images):
+    """(...) uint8 array or tensor -> float32 tensor in [0, 1], for the VAE."""
+    return _gray(images).float() / 255
+
+
+def to_signed(images):
+    """(...) uint8 array or tensor -> float32 tensor in [-1, 1], the range of tanh."""
+    return _gray(images).float() / 127.5 - 1
+
+
+def _gray(images):
+    tensor = torch.as_tensor(images)
+    if tensor.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8 in 0..255, got {tensor.dtype}")
+    return tensor
 
 
 def from_unit(x):
