@@ -83,7 +83,7 @@ def gan_train(data, sample, device="cpu"):
     percent on the test images, one for each repeat with fresh weights. arXiv:1807.09499.
     """
     made = _generated(data, sample, rng(0, "gan-train"))
-    sets = {"real": _real(data), "generated": made}
+    sets = {"real": map(torch.as_tensor, data.train), "generated": made}
     return {name: _taught(data, *pair, 600, device) for name, pair in sets.items()}
 
 
@@ -95,11 +95,10 @@ def classroom(data, sample, device="cpu", shares=(0.1, 0.2, 0.5, 1.0)):
     The generator itself has seen all the training images, which a real shortage would not allow.
     Returns [{"share", "images", "real": [accuracy, ...], "mixed": [accuracy, ...]}, ...], percent.
     """
-    total = len(data.train.images)
+    total, rows = len(data.train.images), []
     order = torch.randperm(total, generator=rng(0, "classroom"))
-    real = [part[order] for part in _real(data)]
+    real = [torch.as_tensor(part)[order] for part in data.train]
     made = _generated(data, sample, rng(0, "classroom", "made"))
-    rows = []
     for share in shares:
         count = max(1, round(share * total))
         few, more = ([part[:count] for part in pair] for pair in (real, made))
@@ -109,10 +108,6 @@ def classroom(data, sample, device="cpu", shares=(0.1, 0.2, 0.5, 1.0)):
         row["mixed"] = _taught(data, *mixed, 400, device)
         rows.append(row)
     return rows
-
-
-def _real(data):
-    return [torch.as_tensor(part) for part in data.train]
 
 
 def _generated(data, sample, rng):

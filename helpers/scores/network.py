@@ -229,8 +229,7 @@ def moved(images, garments, rng):
 @torch.no_grad()
 def _standardize(net, images, chunk=1000):
     """Set the last BatchNorm to the exact mean and variance of its input over the images."""
-    *trunk, last = net.features
-    trunk = nn.Sequential(*trunk)
+    trunk, last = net.features[:-1], net.features[-1]
     seen = torch.cat([trunk(_batch(part, part.device)).cpu() for part in images.split(chunk)])
     last.running_mean.copy_(seen.double().mean(0))
     last.running_var.copy_(seen.double().var(0))

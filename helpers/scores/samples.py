@@ -49,11 +49,10 @@ def kernel_distance(a, b):
     Kernel (x.y / d + 1)^3; all pairs instead of random subsets; may fall below 0. The kernel is
     not scale free: features should have unit variance. Binkowski et al. 2018 (arXiv:1801.01401).
     """
-    a, b = _floats(a), _floats(b)
     n, m = len(a), len(b)
 
     def within(x):  # without the pairs of a vector with itself
-        own = _double((x.square().mean(1) + 1).pow(3)).sum().item()
+        own = (x.square().mean(1) + 1).pow(3).cpu().double().sum().item()
         return (_kernel_sum(x, x) - own) / (len(x) * (len(x) - 1))
 
     return within(a) + within(b) - 2 * _kernel_sum(a, b) / (n * m)
@@ -68,7 +67,6 @@ def manifold(real, fake, k=5):
     coverage: share of real balls that hold a fake point (Naeem et al. 2020, arXiv:2002.09797).
     1 is a perfect match; density may exceed it.
     """
-    real, fake = _floats(real), _floats(fake)
     real_reach, fake_reach = _kth_neighbor(real, k), _kth_neighbor(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
     covered = recalled = 0
@@ -103,7 +101,6 @@ def nearest(queries, base):
 
     Euclidean. Found in float32 by matrix products, then recomputed exactly for the winner.
     """
-    queries, base = _floats(queries), _floats(base)
     index = torch.cat([gaps.argmin(1) for gaps in _squared_distances(queries, base)])
     return (queries - base[index]).norm(dim=1), index
 
@@ -146,17 +143,10 @@ def unseen(setting, images):
 # --- Inside ----------------------------------------------------------------------------------
 
 
-def _floats(x):
-    return torch.as_tensor(x).flatten(1).float()
-
-
-def _double(x):
-    return torch.as_tensor(x).cpu().double()  # float64 lives on the CPU: not every GPU has it
-
-
 def _moments(x):
     """Mean (d,) and covariance (d, d) of x (N, d) in float64."""
-    return _double(x).mean(0), _double(x).T.cov()
+    x = x.cpu().double()  # float64 lives on the CPU: not every GPU has it
+    return x.mean(0), x.T.cov()
 
 
 def _blocks(rows, columns):
@@ -186,4 +176,4 @@ def _kernel_sum(a, b):
     kernels = (
         torch.addmm(ones, part, b.T, alpha=1 / a.shape[1]).pow_(3) for part in _blocks(a, b)
     )
-    return sum(_double(kernel.sum(1)).sum().item() for kernel in kernels)
+    return sum(kernel.sum(1).cpu().double().sum().item() for kernel in kernels)

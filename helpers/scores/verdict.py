@@ -36,13 +36,13 @@ def vae(history, result):
     latents, last = len(result["scores"]["kl"]["per_latent"]), history[-1]
     unused = value["active"] == 0 or value["recon"] > 0.9 * alone["recon"]
     worse = value["loss"] > linear["loss"]
-    loss, best = _test_loss(history)
-    if short := _too_short(history, result):
-        state, why = "too short", short
+    losses = [record.test_recon + record.test_kl for record in history]
+    if len(history) * result["data"]["train"] < IMAGES:
+        state, why = "too short", "Train longer."
     elif unused or (worse and value["active"] < latents / 2):
         state, why = "collapsed", "Try a learning rate ten times smaller or a smaller beta."
-    elif loss > 1.1 * best:
-        state, why = "getting worse", f"The test loss was {best:.1f}, it is {loss:.1f}."
+    elif losses[-1] > 1.1 * min(losses):
+        state, why = "getting worse", f"The test loss rose from {min(losses):.1f}."
     elif worse:
         state, why = "undertrained", "Try more epochs or more training images."
     elif last.test_recon > 1.15 * last.recon:
@@ -51,12 +51,12 @@ def vae(history, result):
         state, why = "classes lost", lost
     else:
         state, why = "healthy", "All classes appear."
-    return _verdict(
-        state,
-        f"{why} {value['active']:.0f} of {latents} latents are active. Error + KL is "
+    facts = (
+        f"{value['active']:.0f} of {latents} latents are active. Error + KL is "
         f"{_of(result, 'loss')}, of a linear VAE {_of(result, 'loss', 'floor')}. The error is "
-        f"{last.recon:.1f} in training and {last.test_recon:.1f} on test images.",
+        f"{last.recon:.1f} in training and {last.test_recon:.1f} on test images."
     )
+    return Verdict(state, f"**{state.capitalize()}:** {why} {facts}")
 
 
 def gan(history, result, changes=()):
@@ -71,8 +71,8 @@ def gan(history, result, changes=()):
     # Noise is seen as one class, too: that is a sign only if the samples resemble the data
     one_class = share > max(ONE_CLASS, 3 * real) and distance < NOISE
     noise = distance > NOISE and _sure(last)
-    if short := _too_short(history, result):
-        state, why = "too short", short
+    if len(history) * result["data"]["train"] < IMAGES:
+        state, why = "too short", "Train longer."
     elif one_class or diversity < ALIKE or noise:
         state, why = "collapsed", f"{100 * share:.0f}% of the samples look like “{name}”."
         why += " Try a learning rate ten times smaller, the same for both networks."
@@ -89,23 +89,23 @@ def gan(history, result, changes=()):
         why += " Such variety means malformed samples." if diversity > MALFORMED else ""
         why += " D is hardly ever in doubt, and G learns slowly." if _sure(last) else ""
     keys = [key for key in ("agreement", "fid", "diversity") if key in value]
-    return _verdict(
-        state,
-        f"{why} Samples: {_beside(result, *keys)}; shuffled pixels have an FID of "
+    facts = (
+        f"Samples: {_beside(result, *keys)}; shuffled pixels have an FID of "
         f"{_of(result, 'fid', 'ceiling')}. At the end D(x) is {last.d_real:.2f} and D(G(z)) "
-        f"{last.d_fake:.2f} on average.",
+        f"{last.d_fake:.2f} on average."
     )
+    return Verdict(state, f"**{state.capitalize()}:** {why} {facts}")
 
 
 def warning(history):
     """What the last record says while training goes on: a short line, or "" if nothing is odd."""
     last = history[-1]
     if hasattr(last, "test_kl"):
-        loss, best = _test_loss(history)
+        losses = [record.test_recon + record.test_kl for record in history]
         if last.test_kl < 0.1:
             return f"KL {last.test_kl:.3f}: the latents are switched off"
-        astray = f"test loss {loss:.1f}, it was {best:.1f}: training goes astray"
-        return astray if loss > 1.1 * best else ""
+        astray = f"test loss {losses[-1]:.1f}, it was {min(losses):.1f}: training goes astray"
+        return astray if losses[-1] > 1.1 * min(losses) else ""
     if max(last.grad_d, last.grad_g) > STEEP:
         norms = f"{last.grad_d:.0f} (D), {last.grad_g:.0f} (G)"
         return f"gradient norms {norms}: steps may be too large"
@@ -165,8 +165,7 @@ def gan_losses(history):
         f"and a generated one {last.d_fake:.2f}. Its loss is {last.loss_d:.2f}; pure guessing "
         f"costs ln 4 = {guess:.2f}."
     )
-    if last.loss_d < guess / 2:
-        text += " The discriminator wins: it tells most images apart."
+    text += " The discriminator wins." if last.loss_d < guess / 2 else ""
     if len(history) > 2:  # the first epoch is unlike all others
         first, peak = history[1], max(history, key=lambda record: record.loss_d)
         text += (
@@ -273,28 +272,10 @@ def cgan_abstract(history, result):
 # --- Parts of sentences ----------------------------------------------------------------------
 
 
-def _verdict(state, text):
-    return Verdict(state, f"**{state.capitalize()}:** {text}")
-
-
-def _too_short(history, result):
-    """What makes a run too short to be judged, or ""."""
-    count = len(history) * result["data"]["train"]
-    return f"{count:,} images were shown. Train longer." if count < IMAGES else ""
-
-
 def _lost(result):
     """The classes that the feature network hardly ever sees in the samples, or ""."""
     lost = [f"“{name}”" for share, real, name in _shares(result) if share < LOST * real]
-    return (
-        f"Hardly ever drawn: {', '.join(lost)}. Try more epochs or another seed." if lost else ""
-    )
-
-
-def _test_loss(history):
-    """A VAE's error + KL on test images: the last and the least."""
-    losses = [record.test_recon + record.test_kl for record in history]
-    return losses[-1], min(losses)
+    return f"Hardly ever drawn: {', '.join(lost)}. Try more epochs." if lost else ""
 
 
 def _sure(record):

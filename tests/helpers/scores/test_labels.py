@@ -62,7 +62,8 @@ def test_one_class_and_one_image_are_noticed(digits, options, sampler):
 
 def test_classroom_and_gan_train(digits, labeled_sampler, monkeypatch):
     def taught(data, images, labels, steps, device):  # seconds, not minutes
-        _, index = samples.nearest(data.test.images[:200], images[:400])
+        test, own = (setting.pixels(x, device) for x in (data.test.images[:200], images[:400]))
+        index = samples.nearest(test, own)[1]
         return [100 * np.mean(labels[index].numpy() == data.test.labels[:200])] * 2
 
     monkeypatch.setattr(labels, "_taught", taught)
