@@ -167,7 +167,9 @@ def _squared_distances(a, b):
 
 def _kth_neighbor(x, k):
     """Squared distance of each row to its k-th nearest other row: (N,); the nearest is itself."""
-    return torch.cat([gaps.kthvalue(k + 1, dim=1).values for gaps in _squared_distances(x, x)])
+    # topk: kthvalue has no deterministic form on a GPU, and is refused there
+    parts = (gaps.topk(k + 1, dim=1, largest=False).values for gaps in _squared_distances(x, x))
+    return torch.cat([nearest[:, -1] for nearest in parts])
 
 
 def _kernel_sum(a, b):
