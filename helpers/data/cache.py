@@ -17,6 +17,11 @@ from helpers import paths
 FOLDER = paths.ROOT / "build" / "cache"
 
 
+def key(*parts):
+    """A name made of everything that an entry depends on; the parts are plain values."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 def arrays(name, make):
     """The list of arrays cached under this name, else those of make(), which are then cached."""
 
