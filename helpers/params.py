@@ -33,10 +33,9 @@ MOST_WEIGHTS = 60_000_000
 
 
 def between(kind, low, high):
-    """The type of a finite number in [low, high]. A field's description is said when it fails."""
-    finite = None if kind is int else False
+    """The type of a number in [low, high], and so finite; a refusal says the description."""
     says = f"{kind.__name__} in [{low}, {high}]"
-    return Annotated[kind, Field(ge=low, le=high, allow_inf_nan=finite, description=says)]
+    return Annotated[kind, Field(ge=low, le=high, description=says)]
 
 
 def one_of(*texts):

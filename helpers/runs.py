@@ -85,6 +85,7 @@ class Run:
                 folder, config, self.made_from
             )  # refuses before anything is written
         self.folder = checkpoint.open_run(folder)
+        print(f"run {paths.from_root(self.folder)}", flush=True)
         self.figures, self.labels = {}, set()
 
     def _own_folder(self):
@@ -246,7 +247,7 @@ class Run:
         revised = git["revision"] + ("" if git["clean"] else " with changes") if git else "unknown"
         line = (
             f"Run on {manifest['device']}, torch {manifest['versions']['torch']}, revision "
-            f"{revised}; everything about it is in `manifest.json` of the run's folder."
+            f"{revised}; the rest is in `{manifest['folder']}/manifest.json`."
         )
         _display(_markdown(line), {"kind": "provenance", "manifest": manifest})
 
@@ -256,6 +257,7 @@ class Run:
             trained.append(self.now)
         return {
             "notebook": self.notebook,
+            "folder": paths.from_root(self.folder),
             "parameters": self.values,
             "data": {
                 "name": known.name,

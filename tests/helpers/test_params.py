@@ -176,6 +176,8 @@ def declared(notebooks):
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(which=st.sampled_from(NAMES), text=TEXTS)
 @example(("01_vae", "epochs"), "1_0")
+@example(("01_vae", "beta"), "1_0")
+@example(("01_vae", "epochs"), " 5")
 @example(("02_gan", "beta1"), "٠")
 @example(("03_cgan", "out_dir"), "\udcff")
 def test_any_word_arrives_exactly_or_is_refused_by_name(notebooks, declared, which, text):
