@@ -172,7 +172,9 @@ def _unsealed(path, data):
     payload, length, digest = data[:-66], data[-66:-64], data[-64:]
     as_made = length == (64).to_bytes(2, "little")
     if not as_made or hashlib.sha256(payload).hexdigest().encode() != digest:
-        raise ValueError(f"{path}: damaged, or no checkpoint of this project{_advice(path) or AGAIN}")
+        raise ValueError(
+            f"{path}: damaged, or no checkpoint of this project{_advice(path) or AGAIN}"
+        )
     return payload + b"\0\0"
 
 
