@@ -59,7 +59,7 @@ def copy(folder):
         mine = folder / path.name
         if not mine.exists():
             write_atomically(mine, path.read_bytes())
-        elif stripped(mine) != path.read_bytes():
+        elif stripped(mine) != stripped(path):
             print(
                 f"{mine}: kept as you saved it, not as {path.name} is now; to renew it, remove it"
             )
