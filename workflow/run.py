@@ -164,6 +164,8 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
             executed = _execute(notebook, running, values, timeout, prepare_only, progress)
             if not prepare_only:
                 check_whole(executed)
+        except BrokenPipeError:  # nobody reads it any more
+            raise
         except Exception as error:
             where = see = ""
             if isinstance(error, OSError) and not isinstance(error, CellTimeoutError):

@@ -66,7 +66,7 @@ def test_without_a_checkpoint_it_starts_afresh_or_says_what_is_missing(tmp_path)
         checkpoint.read(tmp_path / "state.pt")
     saved(tmp_path)
     (tmp_path / "state.pt").unlink()  # not a new run: the one before is still there
-    with pytest.raises(ValueError, match=r"state\.pt: missing; .* state\.previous\.pt: rename it"):
+    with pytest.raises(FileNotFoundError, match=r"state\.pt: no such .*previous\.pt: rename it"):
         resume(tmp_path)
     assert list(parts_of(tmp_path)) == ["state.previous.pt"]
 

@@ -177,17 +177,17 @@ def test_wrong_words_are_refused(toy, capsys, words, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("epochs = 3", "line 1: must read 'name: type = value', got 'epochs = 3'"),
-        ("epochs: int", "line 1: must read"),
+        ("epochs = 3", "must read 'name: type = value', got 'epochs = 3'"),
+        ("epochs: int", "must read"),
         ("epochs: int = 3\nepochs: int = 4", "epochs is there twice"),
         ("epochs: dict = {}", "epochs must be one of int, float, str, bool, list[int], got dict"),
-        ("epochs: int = 1.5", "line 1: epochs must be int"),
-        ("epochs: int = open('x')", "line 1: "),
-        ("epochs: int = ", "line 1: invalid syntax"),
-        ("epochs: int = {[]: 1}", "line 1: "),
+        ("epochs: int = 1.5", "epochs must be int"),
+        ("epochs: int = open('x')", "parameters cell: "),
+        ("epochs: int = ", "invalid syntax"),
+        ("epochs: int = {[]: 1}", "parameters cell: "),
         ("epochs: int = 1\0", "parameters cell"),
         ("epochs: int = " + "(" * 300, "parameters cell"),
-        ("rate: float = 1" + "0" * 400, "line 1: rate must be float, finite"),
+        ("rate: float = 1" + "0" * 400, "rate must be float, finite"),
     ],
 )
 def test_a_cell_that_is_no_plain_list_is_refused(toy, parameters, message):
