@@ -39,9 +39,6 @@ from helpers.paths import ROOT, from_here
 from workflow import parameters
 from workflow.progress import Progress, plain
 
-# A thread that spins while it waits takes the core from one that works: on a busy machine training
-# took six times as long.
-PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -241,8 +238,6 @@ def private_jupyter():
         where = tempfile.tempdir or before.get("TMPDIR", "")
         raise OSError(f"TMPDIR {where}: cannot be written ({error.strerror})") from None
     os.environ.update(IPYTHONDIR=folder.name, JUPYTER_RUNTIME_DIR=folder.name)
-    if not PATIENT.keys() & before.keys():
-        os.environ.update(PATIENT)
     if "DATA_DIR" in before:
         os.environ["DATA_DIR"] = from_here(before["DATA_DIR"])
     with folder:
