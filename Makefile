@@ -50,7 +50,7 @@ seconds = seconds=$$(( $$(date +%s) - $(START) )); \
 .DEFAULT_GOAL := help
 # each of these is written aside and renamed by the program that makes it
 .PRECIOUS: $(RUNS) $(OUT)/report.html $(OUT)/report.pdf
-.PHONY: help report figures sweep publish test lab bench soak mutants strip constraints clean \
+.PHONY: help report figures sweep publish test lab bench soak mutants strip clean \
   distclean check-environment FORCE
 
 help:  ## this list
@@ -77,24 +77,22 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(LUCK) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
 	@$(PY) -m workflow.report.build $(RUNS) $(LUCK) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
 	  $(foreach word,TITLE AUTHOR DATE,$(call option,$(word)))
-	@$(PY) -m workflow.inputs $(OUT)/.data --settle
+	@$(PY) -m workflow.inputs $(OUT)/.inputs --settle
 
 lower = $(subst TITLE,title,$(subst AUTHOR,author,$(subst DATE,date,$(1))))
 option = $(if $(value $(1)),--$(lower)="$$REPORT_$(1)")
 
-$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.data \
-  $(OUT)/.settings $(ENV) | $(CHECK)
+$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
 	@$(PY) -m workflow.notebooks changed $<
-	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml -p out_dir $(OUT)/runs/$* $(RUNFLAGS)
+	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(FOLDER) $(RUNFLAGS)
+
+# A profile's run has its folder here. With other settings it is another run, which finds a folder
+# of its own in build/runs/, so that neither is refused or lost.
+FOLDER = $(if $(value RUNFLAGS),,-p out_dir $(OUT)/runs/$*)
 
 # What a result depends on and make cannot see: these files change only when their content does.
-$(OUT)/.data: FORCE $(ENV) | $(CHECK)
+$(OUT)/.inputs $(OUT)/.title: FORCE $(ENV) | $(CHECK)
 	@$(PY) -m workflow.inputs $@
-
-$(OUT)/.settings: told = "$$RUN_SETTINGS"
-$(OUT)/.title: told = "$$REPORT_TITLE" "$$REPORT_AUTHOR" "$$REPORT_DATE"
-$(OUT)/.settings $(OUT)/.title: FORCE
-	@mkdir -p $(OUT); printf '%s\n' $(told) | cmp -s - $@ || printf '%s\n' $(told) > $@
 
 figures: $(ENV) | $(CHECK)  ## Figures 1 to 6 again from the published weights, and compared
 	@$(PY) -m workflow.redraw build/figures
@@ -124,14 +122,6 @@ SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:
 check-environment:
 	@$(PY) workflow/setup_env.py check
 
-constraints: $(ENV)  ## write constraints.txt anew, from a clean install; lines with a ; stay
-	@rm -rf build/fresh && $(PY) -m venv build/fresh && build/fresh/bin/pip install -q -e ".[dev]"
-	@build/fresh/bin/pip freeze --all --exclude-editable | sed 's/+[a-z0-9.]*$$//' | \
-	  grep -vE '^(pip=|nvidia-|cuda-|triton)' > build/fresh/pins
-	@grep '^#' constraints.txt > build/fresh/new; grep ';' constraints.txt | cat - build/fresh/pins | \
-	  awk -F '==' '!seen[tolower($$1)]++' | sort -f >> build/fresh/new
-	@mv build/fresh/new constraints.txt && rm -rf build/fresh
-
 # --- The tests ---
 
 NBVAL := -m pytest --nbval-current-env --nbval-cell-timeout=600
@@ -159,7 +149,8 @@ test-cells:
 test-report:
 	@echo "== 4/7 a brief run through workflow.run, and its report"
 	@rm -rf build/smoke-test
-	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test RUNFLAGS="-p source sample"
+	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test \
+	  RUNFLAGS="-p source sample" FOLDER='-p out_dir build/smoke-test/runs/$$*'
 	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/workflow/check_smoke_report.py
 
 test-again: test-report
@@ -194,6 +185,9 @@ strip: $(ENV) | $(CHECK)  ## remove what JupyterLab wrote into notebooks/: outpu
 
 bench: $(ENV) | $(CHECK)  ## the table of speeds
 	@$(PY) -m workflow.bench
+
+mutants: $(ENV) | $(CHECK)  ## hours: take each protection out, see that its tests notice
+	@$(PY) tests/mutants.py
 
 soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; proves that nothing changed
 	@$(PY) tests/system/soak.py --minutes 15

@@ -22,12 +22,10 @@ from helpers.paths import ROOT
 FORMAT = 1
 LARGEST = 2**31  # bytes, of a file that is written as of one that is read
 PATIENCE = 5  # seconds; a kernel outlives a killed runner by about one
+AGAIN = "; set resume = False to start again"
 LOCK = ".lock"  # says who has the run; afterwards, that the folder is a run's
-# no run's: the project's own folders
-PROJECT = {"data", "docs", "figures", "helpers", "notebooks", "profiles", "report", "sweeps"}
-PROJECT |= {"tests", "workflow", ".git", ".github"}
+PROJECT = "data docs figures helpers notebooks profiles report sweeps tests workflow .git".split()
 EARLIER = {".ipynb", ".yaml", ".log"}  # what may be there before a run: its notebook, its words
-_END = 22  # bytes of a zip's end record when its comment is empty; the last two are its length
 
 
 def open_run(folder):
@@ -37,8 +35,8 @@ def open_run(folder):
     something else; OSError if it cannot be written or another process has it.
     """
     folder = Path(folder)
+    _check_folder(folder)
     try:
-        _check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, is_singleton=True)  # one process may open it again
         lock.acquire(timeout=PATIENCE)
@@ -64,9 +62,9 @@ _locks = {}  # a lock is freed when its object is collected: keep it as long as 
 def _check_folder(folder):
     """Raise ValueError unless the folder is new, empty or a run's, and not the project's own."""
     place = folder.resolve()
-    if place == ROOT or place.is_relative_to(ROOT) and place.relative_to(ROOT).parts[0] in PROJECT:
+    if place == ROOT or any(place.is_relative_to(ROOT / name) for name in PROJECT):
         raise ValueError(f"{folder}: belongs to the project, not to a run; set another out_dir")
-    if not folder.exists() or any((folder / name).exists() for name in (LOCK, "state.pt")):
+    if not folder.is_dir() or any((folder / name).exists() for name in (LOCK, "state.pt")):
         return
     for path in folder.iterdir():
         if not path.name.startswith(".") and path.suffix not in EARLIER:
@@ -124,13 +122,11 @@ def resume(folder, config, made_from, record_type, parts):
 def matching(folder, config, made_from):
     """What folder/state.pt holds, or None without one: to be asked before anything is written.
 
-    Raises ValueError if it is damaged, was made from other data, by other code or with a config
-    that differs in more than what may differ, or has more epochs than asked for.
+    Raises what `read` does, and ValueError if it was made from other data, by other code or with
+    a config that differs in more than FREE_ON_RESUME, or has more epochs than asked for.
     """
     path = Path(folder) / "state.pt"
-    if not path.exists():
-        if path.with_name("state.previous.pt").exists():
-            raise ValueError(f"{path}: missing{_advice(path)}")
+    if not path.exists() and not path.with_name("state.previous.pt").exists():
         return None
     state = read(path)
     saved, wanted = _plain(state["config"], state["made_from"]), _plain(asdict(config), made_from)
@@ -152,7 +148,7 @@ def read(path):
     """The contents of a checkpoint; ValueError naming the path if it is not a whole, known one."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
+        raise FileNotFoundError(f"{path}: no such checkpoint{_advice(path)}")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes, no checkpoint of this project")
     payload = _unsealed(path, path.read_bytes())
@@ -167,23 +163,25 @@ def read(path):
 
 
 def _sealed(payload):
+    """The zip with its digest as the comment, whose length its last two bytes say."""
     digest = hashlib.sha256(payload[:-2]).hexdigest().encode()
     return payload[:-2] + len(digest).to_bytes(2, "little") + digest
 
 
 def _unsealed(path, data):
-    digest, payload = data[-64:], data[: -64 - 2]
-    whole = len(data) > _END + 64 and data[-66:-64] == (64).to_bytes(2, "little")
-    if not whole or hashlib.sha256(payload).hexdigest().encode() != digest:
-        raise ValueError(f"{path}: damaged, or no checkpoint of this project{_advice(path)}")
+    payload, length, digest = data[:-66], data[-66:-64], data[-64:]
+    as_made = length == (64).to_bytes(2, "little")
+    if not as_made or hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise ValueError(
+            f"{path}: damaged, or no checkpoint of this project{_advice(path) or AGAIN}"
+        )
     return payload + b"\0\0"
 
 
 def _advice(path):
-    previous = path.with_name("state.previous.pt")
-    if path.name == "state.pt" and previous.exists():
-        return f"; the one before it is {previous.name}: rename it to {path.name} to go on"
-    return "; set resume = False to start again"
+    if path.name == "state.pt" and path.with_name("state.previous.pt").exists():
+        return "; the one before it is state.previous.pt: rename it to state.pt to go on"
+    return ""
 
 
 def _for_this_device(saved, part):

@@ -10,7 +10,6 @@ import difflib
 import hashlib
 import json
 import re
-import reprlib
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -209,11 +208,11 @@ def run_name(notebook, values):
     usual = asdict(CONFIGS[notebook]()) | SURROUNDINGS
     fixed = asdict(config) | {"source": around.source}
     fixed = {name: value for name, value in fixed.items() if name not in FREE_ON_RESUME}
-    changed = [f"{name}-{value}" for name, value in fixed.items() if value != usual[name]]
-    readable = "_".join(re.sub("[^a-z0-9.]+", "-", text.lower()).strip("-") for text in changed)
+    changed = "_".join(f"{name}-{value}" for name, value in fixed.items() if value != usual[name])
+    readable = re.sub("[^A-Za-z0-9._]+", "-", changed)[:80] or "default"
     where = "" if around.source == "sample" else paths.from_root(paths.data_dir(around.data_dir))
     identity = json.dumps([notebook, fixed, where], sort_keys=True)
-    return f"{readable[:80] or 'default'}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return f"{readable}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def unknown(name, known, owner):
@@ -224,12 +223,9 @@ def unknown(name, known, owner):
 
 
 def shown(value):
-    """A value for a message: in one line of some 80 characters, whatever it is."""
+    """A value for a message: in one line of at most 80 characters, whatever it is."""
     try:
-        return _brief.repr(value).replace("\n", " ")
+        text = repr(value)
     except ValueError:
         return "a number of more than 4,300 digits"  # which Python refuses to write out
-
-
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxlong = _brief.maxother = 80
+    return text if len(text) <= 80 else f"{text[:77]}..."

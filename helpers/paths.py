@@ -17,10 +17,7 @@ def data_dir(value=""):
 
 
 def run_dir(value, notebook, name=""):
-    """The folder a run leaves its files in: `value`, else build/runs/<notebook>/<name>.
-
-    The name is that of helpers.params.run_name.
-    """
+    """The folder a run leaves its files in: `value`, else build/runs/<notebook>/<name>."""
     return _inside(value or Path("build", "runs", notebook, name))
 
 

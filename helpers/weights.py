@@ -35,19 +35,12 @@ def save(folder, net, config, epoch, classes=(), images=None, name="weights"):
 
     net: a VAE, a generator or a discriminator, which `config` describes.
     """
-    tensors = {
-        f"net.{key}": value.half() if value.ndim > 1 else value
-        for key, value in net.state_dict().items()
-    }
+    tensors = {f"net.{key}": _narrow(value) for key, value in net.state_dict().items()}
     if images is not None:
         tensors["images"] = images
-    about = {
-        "model": MODELS[type(config)],
-        "config": dict(vars(config)),
-        "epoch": epoch,
-        "classes": list(classes),
-    }
-    if isinstance(net, DISCRIMINATORS):
+    about = {"model": MODELS[type(config)], "config": dict(vars(config)), "epoch": epoch}
+    about["classes"] = list(classes)
+    if isinstance(net, (gan.Discriminator, cgan.Discriminator)):
         about["network"] = "discriminator"
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     metadata = {"about": json.dumps(about, sort_keys=True)}  # several entries have no fixed order
@@ -68,15 +61,14 @@ def load(path):
         config = kind(**{key: value for key, value in about["config"].items() if key in known})
         classes = tuple(about["classes"])
         net = _network(config, classes, about.get("network"))
-        state = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
-        wide = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
-        net.load_state_dict(wide)
+        images = tensors.pop("images", None)
+        net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items()})  # widens them
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not there") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged, or no weights of this project ({line})") from None
-    return Weights(net.eval(), config, about["epoch"], classes, tensors.get("images"))
+    return Weights(net.eval(), config, about["epoch"], classes, images)
 
 
 def sums(files):
@@ -92,6 +84,10 @@ def _as_listed(path, content):
         raise ValueError("not the bytes that SHA256SUMS lists")
 
 
+def _narrow(value):
+    return value.half() if value.ndim > 1 else value
+
+
 def _network(config, classes, which):
     if isinstance(config, params.VAEConfig):
         return vae.VAE(config.hidden_dim, config.latent_dim)
@@ -104,4 +100,3 @@ def _network(config, classes, which):
 
 CONFIGS = {"vae": params.VAEConfig, "gan": params.GANConfig, "cgan": params.CGANConfig}
 MODELS = {config: name for name, config in CONFIGS.items()}
-DISCRIMINATORS = (gan.Discriminator, cgan.Discriminator)

@@ -6,7 +6,6 @@ Every refusal is a ValueError whose text starts with the file or the parameter's
 
 import ast
 import json
-import stat
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -36,12 +35,11 @@ class Parameter(NamedTuple):
 
 def read_notebook(path):
     """The notebook at `path`, version 4; ValueError if it is none."""
-    if Path(path).suffix != ".ipynb":
-        raise ValueError(f"{path}: not the name of a notebook, it must end in .ipynb")
-    data = _bytes(path, "notebook")
     try:
-        notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
+        notebook = nbformat.reads(_bytes(path, "notebook").decode("utf-8"), as_version=4)
         nbformat.validate(notebook)
+    except OSError:
+        raise
     except Exception as error:  # nbformat meets damage with half a dozen kinds of exception
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(f"{path}: not a readable notebook: {reason}") from None
@@ -54,33 +52,33 @@ def declared(path):
     Raises ValueError unless there is exactly one such cell and it holds nothing but annotated
     assignments of plain values, such as `epochs: int = 3  # passes over the data`.
     """
-    cells = [
-        (cell.source, cell.metadata.get("tags", []))
-        for cell in read_notebook(path).cells
-        if cell.cell_type == "code"
-    ]
-    if any("injected-parameters" in tags for _, tags in cells):
+    code = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    if any("injected-parameters" in cell.metadata.get("tags", []) for cell in code):
         raise ValueError(f"{path}: an executed copy; run the notebook that it was made from")
-    tagged = [source for source, tags in cells if "parameters" in tags]
+    tagged = [cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{path}: {len(tagged)} cells are tagged 'parameters', must be one")
-    try:
-        statements = ast.parse(tagged[0]).body
-    except SyntaxError as error:
-        raise ValueError(f"{path}: parameters cell, line {error.lineno}: {error.msg}") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, brackets without end
-        raise ValueError(f"{path}: parameters cell: not Python: {error}") from None
     found = {}
-    for statement in statements:
-        try:
-            name, parameter = _parameter(statement)
-        except (ValueError, TypeError) as error:
-            where = f"{path}: parameters cell, line {statement.lineno}"
-            raise ValueError(f"{where}: {error}") from None
-        if name in found:
-            raise ValueError(f"{path}: parameters cell: {name} is there twice")
-        found[name] = parameter
+    try:
+        for line in ast.parse(tagged[0]).body:
+            name, kind, default = _parameter(line)
+            if name in found:
+                raise ValueError(f"{name} is there twice")
+            found[name] = Parameter(kind, typed(name, default, kind))
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path}: parameters cell: {str(error).splitlines()[0]}") from None
     return found
+
+
+def _parameter(line):
+    """(name, kind, default) of one statement."""
+    simple = isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+    if not simple or line.value is None:
+        raise ValueError(f"must read 'name: type = value', got {ast.unparse(line)!r:.80}")
+    name, kind = line.target.id, ast.unparse(line.annotation)
+    if kind not in KINDS:
+        raise ValueError(f"{name} must be one of {', '.join(KINDS)}, got {kind}")
+    return name, kind, ast.literal_eval(line.value)
 
 
 def given(path, files=(), pairs=()):
@@ -90,23 +88,42 @@ def given(path, files=(), pairs=()):
     types, repeated names and, for a notebook of helpers.params, values out of range raise
     ValueError.
     """
-    known, values, seen = declared(path), {}, set()
-    for file in files:
-        for name, value in read_yaml(file).items():
+    known, values = declared(path), {}
+    said = [(f"{file}: ", read_yaml(file).items(), False) for file in files]
+    for where, items, word in [*said, ("", pairs, True)]:
+        names = [name for name, _ in items]
+        for name, value in items:
             if name not in known:
-                raise ValueError(f"{file}: {params.unknown(name, known, path)}")
-            values[name] = _typed(f"{file}: {name}", value, known[name].kind)
-    for name, word in pairs:
-        if name not in known:
-            raise ValueError(params.unknown(name, known, path))
-        if name in seen:
-            raise ValueError(f"{name}: given twice")
-        seen.add(name)
-        values[name] = _typed(name, word, known[name].kind, word=True)
+                raise ValueError(where + params.unknown(name, known, path))
+            if names.count(name) > 1:
+                raise ValueError(f"{name}: given twice")
+            values[name] = typed(where + name, value, known[name].kind, word)
     if Path(path).stem in params.CONFIGS:
         every = {name: parameter.default for name, parameter in known.items()} | values
         params.check_run(Path(path).stem, every)
     return values
+
+
+def typed(name, value, kind, word=False):
+    """The value, which must be of that kind: 1 is a fine float, "64" and True are no ints.
+
+    A word of the command line is read as that kind first. So is text where a float is due: YAML
+    1.1 takes 1e-4, without a point, for text.
+    """
+    adapter, wanted = KINDS[kind]
+    try:
+        read = word or kind == "float" and isinstance(value, str)
+        return adapter.validate_python(_read(value, kind) if read else value)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{name} must be {wanted}, got {params.shown(value)}") from None
+
+
+def _read(word, kind):
+    if kind == "str":
+        return word
+    if not word.isascii() or "_" in word or word != word.strip():
+        raise ValueError  # Python would take 1_0 for 10
+    return (float if kind == "float" else json.loads)(word.lower())
 
 
 def read_yaml(path):
@@ -132,58 +149,25 @@ def read_yaml(path):
 class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            self._refuse(f"*{event.anchor}: an alias; write the value itself", event)
+            self._refuse("an alias; write the value itself", self.peek_event().start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        keys = [str(key.value) for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if keys[place] in keys[:place]:
-                self._refuse(f"{keys[place]} is there twice", key)
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                self._refuse(f"{key.value} is there twice", key.start_mark)
+            seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
     def _refuse(self, reason, where):
-        raise yaml.constructor.ConstructorError(None, None, reason, where.start_mark)
+        raise yaml.constructor.ConstructorError(None, None, reason, where)
 
 
 def _bytes(path, what):
     """The contents of a file. A named pipe is refused: to open one may take for ever."""
-    try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError(f"{path}: must be a {what}, is no regular file")
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such {what}") from None
-
-
-def _parameter(statement):
-    plain = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    if not plain or statement.value is None:
-        raise ValueError(f"must read 'name: type = value', got {ast.unparse(statement)!r:.80}")
-    name, kind = statement.target.id, ast.unparse(statement.annotation)
-    if kind not in KINDS:
-        raise ValueError(f"{name} must be one of {', '.join(KINDS)}, got {kind}")
-    return name, Parameter(kind, _typed(name, ast.literal_eval(statement.value), kind))
-
-
-def _typed(name, value, kind, word=False):
-    """The value, which must be of that kind: 1 is a fine float, "64" and True are no ints.
-
-    A word of the command line is read as that kind first. So is text where a float is due: YAML
-    1.1 takes 1e-4, without a point, for text.
-    """
-    adapter, wanted = KINDS[kind]
-    try:
-        read = word or kind == "float" and isinstance(value, str)
-        return adapter.validate_python(_read(value, kind) if read else value)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{name} must be {wanted}, got {params.shown(value)}") from None
-
-
-def _read(word, kind):
-    if kind == "str":
-        return word
-    if not word.isascii() or "_" in word or word != word.strip():
-        raise ValueError  # Python would take 1_0 for 10
-    return (float if kind == "float" else json.loads)(word.lower())
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such {what}")
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: must be a {what}, is no regular file")
+    return Path(path).read_bytes()

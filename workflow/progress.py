@@ -22,79 +22,64 @@ def plain(text):
 
 
 def duration(seconds):
-    """12 s, 3 min 12 s, 1 h 5 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, rest = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def roughly(seconds):
-    """The time left, no finer than it is known: 40 s, 4 min, 1 h 20 min."""
-    if seconds < 60:
-        return f"{max(round(seconds, -1), 5):.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    """40 s, 12 min, 1 h 20 min: no finer than anybody needs."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class Progress:
     """A file that a notebook's output is written to and that shows the part worth seeing.
 
     On a terminal (`live`) one status line is rewritten; elsewhere each epoch is a line of its own.
-    `clock` gives seconds and is there for tests.
     """
 
-    def __init__(self, name, cells, stream, live, clock=time.monotonic):
-        self.name, self.cells = name, cells
-        self.stream, self.live, self.clock = stream, live, clock
-        self.started = clock()
+    def __init__(self, name, cells, stream, live):
+        self.name, self.cells, self.stream, self.live = name, cells, stream, live
+        self.started = time.monotonic()
         self.rest = ""  # of a line that has not ended yet
-        self.cell, self.cell_started, self.epochs = 0, self.started, 0
 
     def start_cell(self, index):
         """The cell with that index (from 0) starts."""
-        self.cell, self.cell_started, self.epochs = index + 1, self.clock(), 0
-        self._status(f"cell {self.cell}/{self.cells}")
+        self.cell_started, self.epochs = time.monotonic(), 0
+        if self.live:
+            self._rewrite(f"cell {index + 1}/{self.cells}")
 
     def write(self, text):
         *lines, rest = re.split(r"[\r\n]+", self.rest + text)
         self.rest = rest[:LONGEST]
-        for line in (plain(line[:LONGEST]) for line in lines):
+        for line in (plain(line[:LONGEST]).strip() for line in lines):
             if record := EPOCH.match(line):
                 self._epoch(line, int(record[1]), int(record[2]))
             elif NOTABLE.search(line):
                 # "/long/path/to/file.py:12: UserWarning: text" starts with its last part
-                self.say(re.sub(r"^.*?:\d+: (?=\w*Warning: )", "", line.strip()))
+                self.say(re.sub(r"^.*?:\d+: (?=\w*Warning: )", "", line))
 
     def flush(self):
         """Files have it; here every line is written when it is whole."""
 
     def say(self, text):
         """One line that stays."""
-        self._print(f"[{self.name}] {text}\n")
+        self.clear()
+        print(f"[{self.name}] {text}", file=self.stream, flush=True)
 
     def done(self, target):
-        self.say(f"done in {duration(self.clock() - self.started)} -> {target}")
+        self.say(f"done in {duration(time.monotonic() - self.started)} -> {target}")
 
     def clear(self):
         """Leave an empty line for a message that somebody else prints."""
         if self.live:
-            self._print("")
+            print("\r\x1b[K", end="", file=self.stream, flush=True)
 
     def _epoch(self, line, epoch, last):
         self.epochs += 1  # of this run: a resumed run begins at a later number
-        left = (self.clock() - self.cell_started) / self.epochs * (last - epoch)
-        line = f"{line.rstrip()}   about {roughly(left)} left" if epoch < last else line.rstrip()
-        (self._status if self.live else self.say)(line)
+        if epoch < last:
+            each = (time.monotonic() - self.cell_started) / self.epochs
+            line += f"   about {duration(each * (last - epoch))} left"
+        self._rewrite(line) if self.live else self.say(line)
 
-    def _status(self, text):
-        if self.live:
-            self._print(f"[{self.name}] {text}"[: shutil.get_terminal_size().columns - 1])
-
-    def _print(self, text):
-        clear = "\r\x1b[K" if self.live else ""
-        print(clear + text, end="", file=self.stream, flush=True)
+    def _rewrite(self, text):
+        self.clear()
+        width = shutil.get_terminal_size().columns - 1
+        print(f"[{self.name}] {text}"[:width], end="", file=self.stream, flush=True)

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import statistics
 import sys
 from pathlib import Path
 
@@ -38,38 +37,38 @@ def collect(out):
     changes nothing. Returns a line for each file.
     """
     scores, manifests, files, nets = {}, {}, {}, {}
-    for name, numbers in SHOWN.items():
-        run = out / "runs" / name
-        scores[name] = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-        manifests[name] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        check(name, manifests[name])
-        executed = (out / f"{name}.ipynb").read_bytes()
-        if manifests[name] not in recorded(executed):
-            raise ValueError(f"{name}.ipynb: of another run than the one in runs/{name}")
-        files[REPORT / "notebooks" / f"{name}.ipynb"] = executed
-        for number in numbers:
-            figure = FIGURES / f"figure_{number}.png"
-            files[figure] = (run / figure.name).read_bytes()
-            wanted = manifests[name]["figures"].get(f"figure-{number}")
-            if hashlib.sha256(files[figure]).hexdigest() != wanted:
-                raise ValueError(f"runs/{name}/{figure.name}: not the picture of its manifest")
-        epochs = _published_epochs(manifests[name]["parameters"])
+    for name in SHOWN:
+        notebook = f"{name}.ipynb"
+        files[REPORT / "notebooks" / notebook] = (out / notebook).read_bytes()
+        manifest = manifests[name] = recorded(out / notebook)
+        check(name, manifest)
+        run = ROOT / manifest["folder"]
+        if json.loads((run / "manifest.json").read_text("utf-8")) != manifest:
+            raise ValueError(f"{notebook}: {manifest['folder']} is of another run by now")
+        scores[name] = json.loads((run / "scores.json").read_text("utf-8"))
+        for number in SHOWN[name]:
+            figure = f"figure_{number}.png"
+            files[FIGURES / figure] = (run / figure).read_bytes()
+            digest = hashlib.sha256(files[FIGURES / figure]).hexdigest()
+            if digest != manifest["figures"].get(f"figure-{number}"):
+                raise ValueError(f"{run / figure}: not the picture of its manifest")
+        epochs = _published_epochs(manifest["parameters"])
         for epoch in epochs:
-            source = run / f"weights_{epoch}.safetensors"
-            weights.load(source)
-            nets[f"{name}_{epoch}.safetensors"] = source.read_bytes()
-        card = _card(name, scores[name], manifests[name], epochs)
-        files[REPORT / "weights" / f"{name}.md"] = card.encode()
+            weights.load(run / f"weights_{epoch}.safetensors")
+            nets[f"{name}_{epoch}.safetensors"] = (
+                run / f"weights_{epoch}.safetensors"
+            ).read_bytes()
+        files[REPORT / "weights" / f"{name}.md"] = _card(name, scores[name], manifest, epochs)
     if len({manifest["git"]["revision"] for manifest in manifests.values()}) > 1:
         raise ValueError("the three runs are of different revisions")
     newest = max((out / f"{name}.ipynb").stat().st_mtime_ns for name in SHOWN)
-    for kind in ("html", "pdf"):
-        if (out / f"report.{kind}").stat().st_mtime_ns < newest:
-            raise ValueError(f"report.{kind}: older than its notebooks; make report builds it")
-        files[REPORT / f"report.{kind}"] = (out / f"report.{kind}").read_bytes()
+    for report in ("report.html", "report.pdf"):
+        if (out / report).stat().st_mtime_ns < newest:
+            raise ValueError(f"{report}: older than its notebooks; make report builds it")
+        files[REPORT / report] = (out / report).read_bytes()
     files |= {REPORT / "weights" / name: content for name, content in nets.items()}
     files[REPORT / "weights" / "SHA256SUMS"] = weights.sums(nets).encode()
-    files[ANIMATION] = animation(out / "runs" / "02_gan" / "state.pt")
+    files[ANIMATION] = animation(ROOT / manifests["02_gan"]["folder"] / "state.pt")
     for path, content in files.items():
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, content)
@@ -82,7 +81,7 @@ def collect(out):
 
 def check(name, manifest):
     """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged."""
-    values, where = manifest["parameters"], f"runs/{name}/manifest.json"
+    values, where = manifest["parameters"], f"{name}.ipynb"
     if not (manifest["data"]["real"] and manifest["data"]["verified"]):
         raise ValueError(f"{where}: on {manifest['data']['where']}, not on the published images")
     paper = {"train_limit": 0} | yaml.safe_load((PAPER / f"{name}.yaml").read_text("utf-8"))
@@ -97,13 +96,14 @@ def check(name, manifest):
             raise ValueError(f"{where}: from files that are no commit of this project ({git})")
 
 
-def recorded(executed):
-    """The manifests that an executed notebook shows."""
-    cells = nbformat.reads(executed.decode(), as_version=4).cells
-    shown = [
-        out.get("metadata", {}).get("report", {}) for c in cells for out in c.get("outputs", [])
-    ]
-    return [report["manifest"] for report in shown if report.get("kind") == "provenance"]
+def recorded(path):
+    """The manifest that an executed notebook shows."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            report = output.get("metadata", {}).get("report", {})
+            if report.get("kind") == "provenance":
+                return report["manifest"]
+    raise ValueError(f"{path.name}: shows no record of its run")
 
 
 def _published_epochs(p):
@@ -125,30 +125,23 @@ def animation(state, scale=3):
     return buffer.getvalue()
 
 
-# A model's title, name in the README, words of its command, what it does, its main scores
+# A model's title, its name in the README, words of its command, its main scores
 MODELS = {
-    "01_vae": (
-        "VAE 784-64-16 for Fashion-MNIST", "VAE, 3 epochs", "",
-        "decodes 16 numbers from N(0, 1) into a picture of a garment, and encodes such pictures",
-        ("loss", "recon_mean", "fid"),
-    ),
+    "01_vae": ("VAE 784-64-16 for garments", "VAE, 3 epochs", "", ("loss", "recon_mean", "fid")),
     "02_gan": (
-        "DCGAN generator for MNIST", "DCGAN, 50 epochs", " -p epochs 50",
-        "draws digits from 200 numbers from U(-1, 1)",
+        "DCGAN generator for digits", "DCGAN, 50 epochs", " -p epochs 50",
         ("fid", "coverage", "rarest"),
     ),
     "03_cgan": (
-        "Conditional generator of linear layers for MNIST", "cGAN, 50 epochs", " -p epochs 50",
-        "draws the digit it is asked for, from a label and 100 numbers from U(-1, 1)",
+        "Conditional generator for digits", "cGAN, 50 epochs", " -p epochs 50",
         ("agreement", "gan_train_nn", "fid"),
     ),
 }  # fmt: skip
 CARD = """\
 # {title}
 
-It {does}. Weights after {after} epochs: {files}.
-Trained by `notebooks/{name}.ipynb` with the profile `paper` at revision {revision}, on {device}, \
-with torch {torch}; matrices are rounded to half precision.
+Weights after {after} epochs, trained by `notebooks/{name}.ipynb` with the profile `paper` at \
+revision {revision}, on {device}, with torch {torch}; matrices are rounded to half precision.
 
 Scores after {last} epochs: {scores} (how they are computed: the report says it beside them).
 
@@ -163,16 +156,12 @@ the report. MIT License, as the rest of this project.
 
 
 def _card(name, result, manifest, epochs):
-    """A few lines on one model: what it is, how good, how to use it, what not to expect."""
-    title, _, _, does, keys = MODELS[name]
-    module = name.split("_")[1]
-    session = manifest["trained"][-1]
-    chosen = [result["scores"][key] for key in keys]
+    """The text of a page on one model: how good, how to use it, what not to expect."""
+    module, session = name.split("_")[1], manifest["trained"][-1]
+    chosen = [result["scores"][key] for key in MODELS[name][-1]]
     return CARD.format(
-        title=title,
-        does=does,
+        title=MODELS[name][0],
         after=", ".join(map(str, epochs)),
-        files=" ".join(f"`{name}_{epoch}.safetensors`" for epoch in epochs),
         name=name,
         revision=session["git"]["revision"],
         device=session["device"],
@@ -181,46 +170,38 @@ def _card(name, result, manifest, epochs):
         scores="; ".join(f"{tables.label(score)} {tables.cell(score)}" for score in chosen),
         module=module,
         inputs="torch.arange(10)" if module == "cgan" else "16",
-    )
+    ).encode()
 
 
 def numbers(scores):
     """The table of main numbers in Markdown, from the contents of report/scores.json."""
-    lines = ["| model | score | value | three seeds | yardstick | command |", "|---" * 6 + "|"]
-    for name, (_, title, words, _, keys) in MODELS.items():
-        for key in keys:
-            score = scores[name]["scores"][key]
-            seeds = [run[key] for label, run in scores[name]["study"].items() if "seed" in label]
-            mean = tables.number(statistics.fmean(seeds), score["digits"])
-            floor = tables.number(score["floor"], score["digits"])
-            cells = (
-                title,
-                f"{tables.label(score)} {score['better']}",
-                tables.number(score["value"], score["digits"]),
-                f"{mean} ± {statistics.stdev(seeds):.{score['digits']}f}",
-                f"{floor} ({tables.GROUPS[score['group']][0]})",
-                f"`papermill notebooks/{name}.ipynb out.ipynb{words}`",
+    lines = ["| model | score | value | yardstick | command |", "|---" * 5 + "|"]
+    for name, (_, title, words, keys) in MODELS.items():
+        for score in (scores[name]["scores"][key] for key in keys):
+            value, floor = (tables.number(score[k], score["digits"]) for k in ("value", "floor"))
+            lines.append(
+                f"| {title} | {tables.label(score)} {score['better']} | {value} | {floor} "
+                f"({tables.GROUPS[score['group']][0]}) "
+                f"| `papermill notebooks/{name}.ipynb out.ipynb{words}` |"
             )
-            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def main(words):
     try:
         if words == ["numbers"]:
-            lines = numbers(json.loads((REPORT / "scores.json").read_text(encoding="utf-8")))
+            lines = numbers(json.loads((REPORT / "scores.json").read_text("utf-8")))
         else:
             lines = collect(Path(*words))
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # whoever read this has seen enough
+        sys.stdout = open(os.devnull, "w")
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyError as error:
         sys.exit(f"{words[0]}: {error} is missing; not a whole run of this project")
     except ValueError as error:
         sys.exit(f"{words[0]}: {str(error).splitlines()[0]}")
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:  # whoever read this has seen enough
-        sys.stdout = open(os.devnull, "w")
 
 
 if __name__ == "__main__":

@@ -38,13 +38,11 @@ def draw(folder):
         1: figures.image_grid(first.numpy()[None], cell=0.9),
         2: figures.image_grid(steps.numpy()[None], column_labels=ends),
     }
-    grown = {w.epoch: w for name, w in found.items() if name.startswith("02_gan")}
-    last = max(grown, default=0)
-    for number in (3, 4, 5):
-        epoch = last and gan.snapshots(grown[last].config.snapshot_epochs, last)[number - 3]
-        if epoch not in grown:
-            raise ValueError(f"{folder}: no weights for Figure {number} (epoch {epoch})")
-        sixteen = gan.generate(grown[epoch].net, gan.fixed_noise(grown[epoch].config))
+    grown = sorted((w for name, w in found.items() if name[:6] == "02_gan"), key=lambda w: w.epoch)
+    if len(grown) not in (3, 4):  # of Figures 3 to 5 and, if later, of the last epoch
+        raise ValueError(f"{folder}: {len(grown)} epochs of the DCGAN, must be three or four")
+    for number, (net, config, *_) in zip((3, 4, 5), grown, strict=False):
+        sixteen = gan.generate(net, gan.fixed_noise(config))
         drawn[number] = figures.image_grid(sixteen.numpy().reshape(2, 8, 28, 28))
     grid = cgan.generate_grid(digits.net, training.rng(digits.config.seed, "fixed noise"))
     drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.5)
@@ -80,10 +78,10 @@ def main(words):
         out = Path(*words)
         out.mkdir(parents=True, exist_ok=True)
         for number, png in sorted(draw(WEIGHTS).items()):
+            write_atomically(out / f"figure_{number}.png", png)
             mean, share = difference(png, (FIGURES / f"figure_{number}.png").read_bytes())
             same = mean <= MEAN and share <= SHARE
             faults += not same
-            write_atomically(out / f"figure_{number}.png", png)
             print(
                 f"Figure {number}: {'as published' if same else 'NOT AS PUBLISHED'}, mean change "
                 f"{mean:.3f} gray levels, {100 * share:.3f}% of the pixels by more than {FAR}",
@@ -93,8 +91,7 @@ def main(words):
         sys.stdout = open(os.devnull, "w")
     except (OSError, ValueError) as error:
         named = getattr(error, "filename", None)
-        print(f"{named}: {error.strerror}" if named else error, file=sys.stderr)
-        return 1
+        sys.exit(f"{named}: {error.strerror}" if named else str(error))
     return 1 if faults else 0
 
 
