@@ -31,6 +31,6 @@ def usual(words, tmp_path_factory):
     """The folder of a run with nothing around it, but one of another setting beside it."""
     folder = tmp_path_factory.mktemp("usual")
     one = begin_run("01_vae", folder, *words, umask=0o022)
-    other = begin_run("01_vae", folder / "other", *words, "-p", "hidden_dim", 17, umask=0o022)
+    other = begin_run("01_vae", folder / "other", *words, "-p", "seed", 1, umask=0o022)
     end(one), end(other)
     return folder

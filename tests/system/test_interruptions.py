@@ -160,7 +160,8 @@ def test_a_read_only_folder_is_noticed_before_the_training(words, tmp_path):
     if os.geteuid() == 0:
         if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
             pytest.skip("no mount of its own may be made here")
-        mount = f'mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && exec "$0" "$@"'
+        mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
+        mount += ' && exec "$0" "$@"'
         begin, why = ["unshare", "-m", "sh", "-c", mount, *begin], "Read-only file system"
     else:
         (folder / "run").chmod(0o555), folder.chmod(0o555)
