@@ -165,7 +165,7 @@ class Soak:
         return self.expect(what, world.start(name, largest=largest), {0, 1}, FULL)
 
     def second_run(self, world, name):
-        """Another one to the same notebook or to its own, in the same folder: refused meanwhile."""
+        """Another one in the same folder, to the same notebook or its own: refused meanwhile."""
         process, own = world.start(name), world.build / "second.ipynb"
         going = self.going(process, name)
         # the first may end, or not yet hold the folder, while the second starts
