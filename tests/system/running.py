@@ -67,8 +67,8 @@ def results(folder):
     }
 
 
-def copy_project(root, *names):
-    """These folders of the project, in another place."""
-    for name in names or ("helpers", "workflow", "notebooks"):
+def copy_project(root):
+    """What runs need of the project, in another place."""
+    for name in ("helpers", "workflow", "notebooks"):
         ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         shutil.copytree(ROOT / name, root / name, ignore=ignored)

@@ -125,13 +125,9 @@ def test_no_notice_of_a_home_that_is_not_there_gets_into_the_notebook(strange):
     assert said == []
 
 
-@pytest.mark.fault(130)
-def test_no_other_repository_gives_the_revision(strange):
+@pytest.mark.fault(130, 131)
+def test_no_other_repository_gives_the_revision_and_the_umask_gives_the_modes(usual, strange):
     assert json.loads((strange / "run" / "manifest.json").read_text("utf-8"))["git"] is None
-
-
-@pytest.mark.fault(131)
-def test_files_have_the_modes_that_the_umask_asks_for(usual, strange):
     for folder, mode in ((usual, 0o644), (strange, 0o600)):
         paths = [folder / "out.ipynb", *(folder / "run").glob("[!.]*")]
         assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in paths} == {oct(mode)}
@@ -217,11 +213,7 @@ def test_every_label_has_its_glyphs():
 
 
 @pytest.mark.fault(67)
-@pytest.mark.parametrize(
-    ("module", "unneeded"),
-    [("helpers.figures", "matplotlib.pyplot"), ("workflow.report.build", "torch")],
-)
-def test_what_is_not_needed_is_not_imported(module, unneeded):
-    code = f"import sys, {module}; sys.exit({unneeded!r} in sys.modules)"
+def test_figures_need_no_backend():
+    code = "import sys, helpers.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
