@@ -148,8 +148,6 @@ class Soak:
             return True
         return False
 
-    # -- one start with one disturbance: its exit status -----------------------------------------
-
     def at_a_moment(self, world, name, what):
         act, statuses, pattern = AT_A_MOMENT[what]
         process = world.start(name)
@@ -247,8 +245,6 @@ class Soak:
             self.fault(f"{name} after {what}: the notebook changed though the run failed")
         self.say(f"{name}: {what}, status {status}, {before} -> {epochs} epochs")
         return status == 0 and epochs == EPOCHS
-
-    # -- a round ---------------------------------------------------------------------------------
 
     def undisturbed(self):
         world = World(self.folder / "undisturbed")

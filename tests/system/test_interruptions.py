@@ -76,12 +76,8 @@ def test_killed_at_any_moment_of_a_save_the_epoch_before_loads(tmp_path):
         stages.append([len(checkpoint.read(path)["history"]) for path in sorted(before)])
         checkpoint.open_run(tmp_path)
         assert not list(tmp_path.glob("*.part"))
-    assert [s for s, t in zip(stages, [None, *stages], strict=False) if s != t] == [
-        [1, 2],
-        [2, 2],
-        [2, 3],
-    ]
-    assert len(stages) > 30
+    assert len(stages) > 30 and sorted(stages) == stages
+    assert {tuple(stage) for stage in stages} == {(1, 2), (2, 2), (2, 3)}
 
 
 def disturb(process, folder, how):
@@ -120,15 +116,14 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
         assert done + 2 <= len(epochs_of(tmp_path)) < EPOCHS
         done = len(epochs_of(tmp_path))
         assert not list((tmp_path / "run").glob("*.part"))
-    # at once, while the kernel of the killed runner may be there; then once more, complete
-    for trained in (range(done + 1, EPOCHS + 1), ()):
+    # at once, while the kernel of the killed runner is there and trains; once more, complete
+    for least in (done, EPOCHS):
         said = end(begin_run("01_vae", tmp_path, *words))[0]
-        told = re.findall(rf"epoch +(\d+)/{EPOCHS}", said.partition("continuing")[2])
-        assert told == list(map(str, trained)), said
+        shown = re.findall(rf"epoch +(\d+)/{EPOCHS}", said)  # also those of before; each once
+        assert list(map(int, shown)) == list(range(1, EPOCHS + 1))
+        assert all(int(k) >= least for k in re.findall(r"continuing after epoch (\d+)", said))
         assert results(tmp_path / "run") == results(usual / "run")
         (tmp_path / "run" / "figure_1.png").write_bytes(b"lost")
-    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[0] for row in rows] == [str(k + 1) for k in range(EPOCHS)]
     assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"out.ipynb", "run"}
 
 

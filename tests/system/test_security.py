@@ -12,8 +12,6 @@ from running import start
 
 from helpers.paths import ROOT
 
-# --- What no code does ------------------------------------------------------------------------
-
 # text without its encoding, assert, exec, unpickling, marshal, eval, a shell, another YAML loader
 RULES = "PLW1514,S101,S102,S301,S302,S307,S602,S604,S605,S506"
 
@@ -54,9 +52,6 @@ def test_torch_and_numpy_are_told_not_to_unpickle():
     assert [words for name, words in calls if safe[name] not in words] == []
 
 
-# --- What a stranger wrote --------------------------------------------------------------------
-
-
 @pytest.mark.fault(89)
 def test_scores_of_a_stranger_are_shown_plainly(tmp_path):
     """The published scores, with terminal escapes in whatever has a name."""
@@ -77,8 +72,6 @@ def test_scores_of_a_stranger_are_shown_plainly(tmp_path):
     assert process.returncode == 0, errors
     assert said.count("\n") > 5 and all(line.isprintable() for line in said.split("\n"))
 
-
-# --- What is committed ------------------------------------------------------------------------
 
 WORD = r"password|passwd|secret|api_?key|token"
 SECRETS = {
