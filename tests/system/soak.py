@@ -281,7 +281,6 @@ class Soak:
         shutil.rmtree(world.root)
 
     def compare(self, number, world, reference):
-        before = len(self.faults)
         for name in OWN:
             mine, wanted = world.results(name), reference.results(name)
             for file in sorted(mine.keys() | wanted.keys()):
@@ -292,8 +291,7 @@ class Soak:
         time.sleep(6)
         self.expect("report while a run goes on", world.report(), {0})
         self.expect("the run meanwhile", process, {0})
-        equal = "all equal" if len(self.faults) == before else "DIFFERENT"
-        self.say(f"round {number}: compared with the undisturbed runs: {equal}")
+        self.say(f"round {number}: compared, {len(self.faults)} unexpected in all")
 
     def main(self):
         reference = self.undisturbed()

@@ -85,8 +85,7 @@ def disturb(process, folder, how):
     kernel = kernel_of(process)
     if how == "disk":
         resource.prlimit(kernel, resource.RLIMIT_FSIZE, (1000, 1000))
-        full = rf"OSError: {folder}/run/state\.pt: cannot be written \(File too large\); the old"
-        return 1, full
+        return 1, rf"OSError: {folder}/run/state\.pt: cannot be written \(File too large\); the o"
     if how == "runner":
         process.kill()
         return -9, "^$"
