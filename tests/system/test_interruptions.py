@@ -25,10 +25,6 @@ from helpers.paths import ROOT
 GOOD = "the result of an earlier run"
 
 
-def epochs_of(folder):
-    return [record["epoch"] for record in checkpoint.read(folder / "run" / "state.pt")["history"]]
-
-
 class Record(NamedTuple):
     epoch: int
 
@@ -85,7 +81,7 @@ def disturb(process, folder, how):
     kernel = kernel_of(process)
     if how == "disk":
         resource.prlimit(kernel, resource.RLIMIT_FSIZE, (1000, 1000))
-        return 1, rf"OSError: {folder}/run/state\.pt: cannot be written \(File too large\); the o"
+        return 1, rf"OSError: {folder}/run/\S+: cannot be written \(File too large\); the old"
     if how == "runner":
         process.kill()
         return -9, "^$"
@@ -111,10 +107,10 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
         status, message = disturb(process, tmp_path, how)
         assert re.search(message, end(process, status)[1])
         assert (tmp_path / "out.ipynb").read_text() == GOOD
-        assert epochs_of(tmp_path) == list(range(1, len(epochs_of(tmp_path)) + 1))
-        assert done + 2 <= len(epochs_of(tmp_path)) < EPOCHS
-        done = len(epochs_of(tmp_path))
-        assert not list((tmp_path / "run").glob("*.part"))
+        history = checkpoint.read(tmp_path / "run" / "state.pt")["history"]
+        have, least, done = [record["epoch"] for record in history], done + 2, len(history)
+        assert have == list(range(1, done + 1)) and least <= done < EPOCHS
+        assert how == "runner" or not list((tmp_path / "run").glob(".*.part"))
     # at once, while the kernel of the killed runner is there and trains; once more, complete
     for least in (done, EPOCHS):
         said = end(begin_run("01_vae", tmp_path, *words))[0]
