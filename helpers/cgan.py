@@ -6,16 +6,17 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from helpers.cuda_graph import recorded
 from helpers.training import (
     adam,
+    adam_step,
     averaged,
     batches,
     finite_means,
     follow,
     from_signed,
-    grad_norm,
     in_blocks,
     rng,
     seeded,
@@ -66,7 +67,7 @@ def one_hot(labels, num_classes):
 
     Ten entries of size 1 beside 784 pixels are easily overlooked; larger ones are learned sooner.
     """
-    return 3.0 * F.one_hot(labels, num_classes)
+    return 3.0 * (labels[:, None] == torch.arange(num_classes, device=labels.device))
 
 
 class Parts(NamedTuple):
@@ -116,20 +117,18 @@ def train_d_step(generator, discriminator, opt_d, real, labels, z, fake_labels):
     logits = discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
     on_real, on_fake = logits.chunk(2)
     loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
-    opt_d.zero_grad(set_to_none=True)
-    loss_d.backward()
-    opt_d.step()
+    gradients = torch.autograd.grad(loss_d, list(discriminator.parameters()))
+    adam_step(opt_d, gradients)
     d_real, d_fake = on_real.sigmoid().mean(), on_fake.sigmoid().mean()
-    return torch.stack([loss_d, d_real, d_fake, grad_norm(discriminator.parameters())]).detach()
+    return torch.stack([loss_d, d_real, d_fake, get_total_norm(gradients)]).detach()
 
 
 def train_g_step(generator, discriminator, opt_g, z, fake_labels):
     """One non-saturating generator step: maximize log D(G(z|y)|y); returns (2,)."""
     loss_g = F.softplus(-discriminator(generator(z, fake_labels), fake_labels)).mean()
-    opt_g.zero_grad(set_to_none=True)
-    loss_g.backward(inputs=list(generator.parameters()))
-    opt_g.step()
-    return torch.stack([loss_g, grad_norm(generator.parameters())]).detach()
+    gradients = torch.autograd.grad(loss_g, list(generator.parameters()))
+    adam_step(opt_g, gradients)
+    return torch.stack([loss_g, get_total_norm(gradients)]).detach()
 
 
 def train_cgan(config, parts, images, labels, start=0):

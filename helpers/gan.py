@@ -6,16 +6,17 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from helpers.cuda_graph import recorded
 from helpers.training import (
     adam,
+    adam_step,
     averaged,
     batches,
     finite_means,
     follow,
     from_signed,
-    grad_norm,
     in_blocks,
     memory_format,
     rng,
@@ -129,18 +130,16 @@ def train_step(generator, discriminator, opt_g, opt_d, real, z, smoothing=0.0):
     loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
     if smoothing:
         loss_d = loss_d + smoothing * on_real.mean()
-    opt_d.zero_grad(set_to_none=True)
-    loss_d.backward()
-    opt_d.step()
+    grad_d = torch.autograd.grad(loss_d, list(discriminator.parameters()))
+    adam_step(opt_d, grad_d)
 
     # (2) G: maximize log D(G(z))
     loss_g = F.softplus(-discriminator(fake)).mean()
-    opt_g.zero_grad(set_to_none=True)
-    loss_g.backward(inputs=list(generator.parameters()))  # D's own gradients are not wanted here
-    opt_g.step()
+    grad_g = torch.autograd.grad(loss_g, list(generator.parameters()))  # D's are not wanted here
+    adam_step(opt_g, grad_g)
 
     d_real, d_fake = on_real.sigmoid().mean(), on_fake.sigmoid().mean()
-    norms = grad_norm(discriminator.parameters()), grad_norm(generator.parameters())
+    norms = get_total_norm(grad_d), get_total_norm(grad_g)
     return torch.stack([loss_d, loss_g, d_real, d_fake, *norms]).detach()
 
 

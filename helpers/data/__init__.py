@@ -1,11 +1,11 @@
 """Where the images come from: CSV files, IDX files, a download, or the built-in stand-in.
 
-Reading order: `Dataset`, `load`, the four sources, what the classes are called. The formats are
-read by csv and idx, what is known of each set stands in sets. Everything is checked before it is
-used; a fault is one line that begins with the path or the parameter's name and shows the value.
+Reading order: `Dataset`, `load`, then what it calls, in that order. The formats are read by csv
+and idx, what is known of each set stands in sets, what the labels are called is told by classes.
+Everything is checked before it is used; a fault is one line that begins with the path or the
+parameter's name and shows the value.
 """
 
-import difflib
 import hashlib
 import os
 from importlib import metadata
@@ -16,9 +16,10 @@ import numpy as np
 
 from helpers import paths
 from helpers.data import archives, cache, classes, csv, download, idx, standin
-from helpers.data.sets import PARTS, SETS
+from helpers.data.sets import SETS
 
 SOURCES = ("auto", "csv", "idx", "download", "sample")
+PARTS = ("train-images", "train-labels", "test-images", "test-labels")
 
 
 class Images(NamedTuple):
@@ -39,10 +40,6 @@ class Dataset(NamedTuple):
     title: str = ""  # for captions and headings: "Fashion-MNIST", "stand-in digits", "own images"
 
 
-class _Absent(FileNotFoundError):
-    """Nothing of this source is there; `auto` then looks further. A damaged file is never this."""
-
-
 def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_labels=True):
     """Read one set, checked: a Dataset.
 
@@ -55,201 +52,158 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     (test.labels is then None), and those of the training images may all be the same.
     Raises ValueError for a wrong parameter or a damaged file, OSError for one that will not open.
     """
-    known = SETS[_one_of("dataset", dataset, SETS)]
-    _one_of("source", source, SOURCES)
+    for name, value, choices in ("dataset", dataset, tuple(SETS)), ("source", source, SOURCES):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     if type(train_limit) is not int or train_limit < 0:
         raise ValueError(f"train_limit must be an int of 0 (all) or more, got {train_limit!r}")
     if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
         raise ValueError(f"data_dir must be the path of a folder, got {data_dir!r}")
-    root = paths.data_dir(data_dir)
+    known, root = SETS[dataset], paths.data_dir(data_dir)
     named = data_dir or ("$DATA_DIR" if os.environ.get("DATA_DIR") else "")
     if source in ("auto", "csv", "idx") and named and not root.is_dir():
         raise FileNotFoundError(f"data_dir {named}: no such folder: {root}")
 
-    for kind in SOURCES[1:] if source == "auto" else (source,):
-        try:
-            train, test, where, files = READERS[kind](dataset, root, need_test_labels)
-            break
-        except _Absent as absent:
-            if source != "auto":
-                raise FileNotFoundError(str(absent)) from None
-            if kind == "download" and known.stand_in:
-                print(f"{absent}; using the stand-in, which is not the real set", flush=True)
-            elif kind == "download":
-                raise FileNotFoundError(f"{absent}; {_how_to_get(dataset, root)}") from None
+    kind, files = _find(dataset, source, root)
+    if kind == "sample":
+        train, test, where = *_stand_in(known.stand_in), standin.WHERE[known.stand_in]
+    elif kind == "csv":
+        train, test, where = *map(_read_csv, files), f"{files[0]} and {files[1].name}"
+    else:
+        train, test = Images(*idx.read_pair(*files[:2])), Images(*idx.read_pair(*files[2:]))
+        where, files = str(files[0].parent), files[1::2]
     where = where.replace(str(root), str(Path(named or "data")), 1)
-
     arrays = zip(PARTS, [*train, *test], strict=True)
     sha256 = {part: idx.sha256(array) for part, array in arrays if array is not None}
-    verified = kind != "sample" and _is_published(known, sha256, train, test)
-    if source == "auto" and kind != "sample" and known.published and not verified:
-        pairs = zip(PARTS, known.published, strict=True)
-        part, wanted = next((p, digest) for p, digest in pairs if sha256.get(p) != digest)
-        raise ValueError(
-            f"{where}: not the published {dataset}: SHA-256 of {part} is "
-            f"{sha256.get(part, 'missing')[:12]}, published {wanted[:12]}; "
-            f"if these images are meant, say so with source={kind!r}"
-        )
-    if kind == "sample":
-        names, title = known.classes, f"stand-in {known.stand_in}"
-    else:
+
+    real, verified = kind != "sample", False
+    names, title = known.classes, f"stand-in {known.stand_in}"
+    if real:
+        _check(files[0], train)
+        _check(files[1], test, need_test_labels)
+        digests = _digest(train), _digest(test)
+        verified = digests == known.published
+        if source == "auto" and known.published and not verified:
+            i = int(digests[0] == known.published[0])
+            raise ValueError(
+                f"{where}: not the published {dataset}: SHA-256 of {('training', 'test')[i]} rows "
+                f"is {digests[i][:12]}, published {known.published[i][:12]}; "
+                f"if these images are meant, say so with source={kind!r}"
+            )
         labels = train.labels, test.labels
         names, title = classes.names_and_title(known, verified, files, labels)
         train, test = _put_right(known, train), _put_right(known, test)
     if train_limit > len(train.images):
-        raise ValueError(
-            f"train_limit {train_limit} is more than the {len(train.images)} training images "
-            f"in {where}"
-        )
+        there = f"{len(train.images)} training images in {where}"
+        raise ValueError(f"train_limit {train_limit} is more than the {there}")
     if train_limit:
-        train = Images(train.images[:train_limit].copy(), train.labels[:train_limit].copy())
+        train = Images(*(array[:train_limit].copy() for array in train))
         where += f", the first {train_limit:,} training images"
     if need_test_labels and (train.labels == train.labels[0]).all():
         only = names[train.labels[0]]
         raise ValueError(f"{where}: every training label is {only!r}, this run needs two or more")
-    real = kind != "sample"
     return Dataset(dataset, train, test, names, kind, where, verified, real, sha256, title)
 
 
 def check_enough(data, train=56, test=50):
     """Refuse a set of fewer images, of which no scores could be computed after the training."""
-    for part, name, least in (("train", "training", train), ("test", "test", test)):
-        found = len(getattr(data, part).images)
+    for part, name, least in (data.train, "training", train), (data.test, "test", test):
+        found = len(part.images)
         if found < least:
             raise ValueError(f"{data.where}: {found} {name} images, scores need {least} or more")
 
 
 def describe(data):
     """One line for the reader: what was read, from where, and whether it is the real thing."""
-    known = SETS[data.name]
+    known, name = SETS[data.name], data.name
     if not data.real:
         state = "STAND-IN: not the real set"
     elif data.verified:
-        same = tuple(data.sha256.get(part) for part in PARTS) == known.published
-        state = "verified" if same else "verified, in another order than published"
+        state = "verified"
     elif known.published or data.title != known.title:
         state = "not the published files"
+        name = f"{data.title}, in {len(data.classes)} classes, in place of {name}"
     else:
         state = "not verified: no published SHA-256 is known here"
-    own = state == "not the published files"
-    name = f"{data.title}, in {len(data.classes)} classes, in place of {data.name}"
     counts = f"{len(data.train.images):,} training and {len(data.test.images):,} test images"
-    return f"{name if own else data.name}: {counts}, source {data.source}: {data.where} ({state})"
+    return f"{name}: {counts}, source {data.source}: {data.where} ({state})"
 
 
-# The four sources: (train, test, where, the two files with labels), or _Absent
-
-
-def _from_csv(name, root, need_test_labels):
-    stems = SETS[name].csv
+def _find(name, source, root):
+    """(the source that is there, its files): two for CSV, four for IDX and download."""
+    known, raw = SETS[name], root / name.partition("-")[0] / "raw"
     # the plain names are good enough in a folder that bears the set's name
-    tries = [(root / name, stem) for stem in dict.fromkeys((*stems, "{}"))]
-    half = ""
-    for folder, stem in tries + [(root, stem) for stem in stems]:
-        both = [folder / f"{stem.format(part)}.csv" for part in ("train", "test")]
-        train, test = (archives.first_there(path, ".gz", ".zip") for path in both)
-        if train and test:
-            images = _read_csv(train), _read_csv(test, need_test_labels)
-            return *images, f"{train} and {test.name}", (train, test)
-        if (train or test) and not half:
-            missing, found = (both[1], train) if train else (both[0], test)
-            half = f"{missing}: no such file ({OR_PACKED}), though {found.name} is there"
-    if half:
-        raise FileNotFoundError(f"{half}; a set needs both; {_how_to_get(name, root)}")
-    wanted = " or ".join(f"{stem}.csv and {stem}.csv".format("train", "test") for stem in stems)
-    raise _Absent(
-        f"{root}: no CSV files of {name}: {wanted} ({OR_PACKED}), here or in {name}/; "
-        f"{_how_to_get(name, root)}"
-    )
+    stems = [(root / name, stem) for stem in dict.fromkeys((*known.csv, "{}"))]
+    csv_files = [
+        [folder / f"{stem.format(part)}.csv" for part in ("train", "test")]
+        for folder, stem in stems + [(root, stem) for stem in known.csv]
+    ]
+    suffixes = ("images-idx3-ubyte", known.idx_labels)
+    names = [f"{start}-{suffix}" for start in known.idx for suffix in suffixes]
+    folders = [raw, Path(known.package)] if known.package else [raw]
+    idx_files = [[folder / name for name in names] for folder in folders]
+    how = f"put {name} into {root} as data/README.md says, or use source='download'"
+    how += ", or use source='sample' for the built-in stand-in" if known.stand_in else ""
+
+    if source in ("auto", "csv") and (files := _there(csv_files, how, ".gz", ".zip")):
+        return "csv", files
+    if source in ("auto", "idx") and (files := _there(idx_files, how, ".gz")):
+        return "idx", files
+    if source in ("auto", "download"):
+        try:
+            if not all(archives.first_there(path, ".gz") for path in idx_files[0]):
+                download.download(name, root, names)
+            return "download", _there(idx_files[:1], how, ".gz")
+        except OSError as error:
+            if source == "download" or not known.stand_in:
+                raise OSError(f"{name}: download failed: {error}; {how}") from error
+            print(f"{name}: download failed: {error}; using the stand-in, not the real set")
+    if source in ("auto", "sample") and known.stand_in:
+        return "sample", None
+    if source == "sample":
+        raise FileNotFoundError(f"dataset {name} has no built-in stand-in; {how}")
+    looked = csv_files[0][0] if source == "csv" else idx_files[0][0]
+    raise FileNotFoundError(f"{looked}: no such file; {how}")
 
 
-def _read_csv(path, labels_needed=True):
-    """Images of one CSV file, from the cache if the very same bytes were read before.
+def _there(choices, how, *endings):
+    """The first group of files that is there, packed or not; None if there is none of any."""
+    for wanted in choices:
+        files = [archives.first_there(path, *endings) for path in wanted]
+        if all(files):
+            return files
+        if any(files):
+            lost = wanted[files.index(None)]
+            raise FileNotFoundError(f"{lost}: no such file, though others of its set are; {how}")
+    return None
 
-    The cache is keyed by the content's SHA-256, not by name, size and time: those can be the same
-    for another content (cp -p, rsync, a coarse clock), and hashing 133 MB takes less than 0.3 s.
-    """
-    before = archives.sha256(path)
+
+def _read_csv(path):
+    """The images of a CSV file, from the cache if the very same bytes were read before."""
+    with archives.opened(path, unpack=False) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def parse():
-        images, labels = csv.read(path)
-        if archives.sha256(path) != before:
-            raise OSError(f"{path}: changed while it was being read")
-        return [images] if labels is None else [images, labels]
+        return [array for array in csv.read(path) if array is not None]
 
-    images, *labels = cache.arrays(cache.key("csv 2", path.suffix, before), parse)
-    if labels_needed and not labels:
-        raise ValueError(
-            f"{path}: {csv.PIXELS} fields per line, so no labels, and this run needs them; "
-            "expected label first, then 784 pixels"
-        )
-    return _checked(path, images, *labels)
+    images, *labels = cache.arrays(f"csv-{digest}{path.suffix}", parse)
+    return Images(images, labels[0] if labels else None)
 
 
-def _from_idx(name, root, need_test_labels):
-    wanted, there = _idx_files(name, root / name.partition("-")[0] / "raw")
-    if not any(there) and SETS[name].package:
-        there = _idx_files(name, Path(SETS[name].package))[1]
-    if not all(there):
-        found = [path.name for path in there if path]
-        though = f", though {found[0]} is there" if found else ""
-        raise (FileNotFoundError if found else _Absent)(
-            f"{wanted[there.index(None)]}: no such file (nor .gz){though}; "
-            f"{_how_to_get(name, root)}"
-        )
-    train, test = (_checked(pair[0], *idx.read_pair(*pair)) for pair in (there[:2], there[2:]))
-    return train, test, str(there[0].parent), there[1::2]
-
-
-def _from_download(name, root, need_test_labels):
-    """torchvision's files, fetched only if they are not all there."""
-    folder, _, split = name.partition("-")
-    wanted, there = _idx_files(name, root / folder / "raw")
-    if not all(there):
-        print(f"{name}: downloading with torchvision into {folder}/raw ...", flush=True)
-        try:
-            download.download(folder, split, root, [path.name for path in wanted])
-        except OSError as error:
-            raise _Absent(f"{name}: download failed: {error}") from error
-    return _from_idx(name, root, need_test_labels)
-
-
-def _from_sample(name, root, need_test_labels):
-    kind = SETS[name].stand_in
-    if not kind:
-        raise _Absent(f"dataset {name} has no built-in stand-in; {_how_to_get(name, root)}")
+def _stand_in(kind):
     # the pictures are what this code and four packages make
-    code = Path(standin.__file__).read_bytes()
     versions = [metadata.version(name) for name in ("numpy", "pillow", "scipy", "scikit-learn")]
+    made_by = hashlib.sha256(Path(standin.__file__).read_bytes() + repr(versions).encode())
     draw = getattr(standin, kind)
-    key = cache.key("sample", kind, *versions, code)
-    arrays = cache.arrays(key, lambda: [array for part in draw() for array in part])
-    return Images(*arrays[:2]), Images(*arrays[2:]), standin.WHERE[kind], ()
+    arrays = cache.arrays(f"{kind}-{made_by.hexdigest()}", lambda: [*draw()[0], *draw()[1]])
+    return Images(*arrays[:2]), Images(*arrays[2:])
 
 
-OR_PACKED = "nor .gz nor .zip"
-READERS = {"csv": _from_csv, "idx": _from_idx, "download": _from_download, "sample": _from_sample}
-
-
-def _idx_files(name, folder):
-    """(the four paths as torchvision names them, each of them or its .gz or None)."""
-    suffixes = ("images-idx3-ubyte", SETS[name].idx_labels)
-    wanted = [folder / f"{start}-{suffix}" for start in SETS[name].idx for suffix in suffixes]
-    return wanted, [archives.first_there(path, ".gz") for path in wanted]
-
-
-def _how_to_get(name, root):
-    stand_in = ", or use source='sample' for the built-in stand-in" if SETS[name].stand_in else ""
-    return f"put {name} into {root} as data/README.md says, or use source='download'{stand_in}"
-
-
-def _checked(path, images, labels=None):
-    """Refuse what cannot be a picture set: every image the same, or every pixel."""
-    flat = images.min() == images.max()
-    if flat or len(images) > 1 and (images == images[0]).all():
-        what = "pixel" if flat else "image"
-        raise ValueError(f"{path}: every {what} is the same (first value {images.flat[0]})")
-    return Images(images, labels)
+def _check(path, part, labels_needed=True):
+    if labels_needed and part.labels is None:
+        raise ValueError(f"{path}: 784 fields per line: no labels, and this run needs them")
+    if (part.images == part.images[0]).all():
+        raise ValueError(f"{path}: every image is the same")
 
 
 def _put_right(known, part):
@@ -260,26 +214,10 @@ def _put_right(known, part):
     return Images(images, None if labels is None else labels - known.first_label)
 
 
-def _is_published(known, sha256, *parts):
-    """Exactly the published images with their labels, in any order (Kaggle's have another)?"""
-    if not known.published or tuple(sha256.get(part) for part in PARTS) == known.published:
-        return bool(known.published)
-    return tuple(map(_in_any_order, parts)) == known.in_any_order
-
-
-def _in_any_order(part):
-    """Hex SHA-256 of the rows (label, pixels), sorted; "" without labels."""
+def _digest(part):
+    """Hex SHA-256 of the rows (label, pixels) in sorted order: Kaggle's files have another."""
     if part.labels is None:
-        return ""
+        return "without labels"
     labels = part.labels.astype(np.uint8)[:, None]
     rows = np.hstack([labels, part.images.reshape(len(labels), -1)])
     return hashlib.sha256(b"".join(sorted(map(bytes, rows)))).hexdigest()
-
-
-def _one_of(name, value, choices):
-    if not isinstance(value, str) or value not in choices:
-        plain = {choice.lower(): choice for choice in choices}
-        near = difflib.get_close_matches(str(value).lower(), plain, 1, 0.5)
-        hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")
-    return value

@@ -1,12 +1,10 @@
-"""Files as bytes in bounded blocks, plain, gzip or zip: a few bytes may unpack to gigabytes."""
+"""Files that may be packed, read in bounded pieces: a few bytes may unpack to gigabytes."""
 
+import contextlib
 import gzip
-import hashlib
 import os
 import stat
 import zipfile
-
-BLOCK = 1 << 20  # bytes taken at a time
 
 
 def first_there(path, *endings):
@@ -16,58 +14,32 @@ def first_there(path, *endings):
     """
     for candidate in [path, *(path.with_name(path.name + ending) for ending in endings)]:
         try:
-            os.lstat(candidate)
-            return candidate
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.lstat(candidate)
+                return candidate
         except OSError as error:
-            raise type(error)(f"{candidate}: {error.strerror}") from None
+            raise OSError(f"{candidate}: {error.strerror}") from None
     return None
 
 
-def sha256(path):
-    """Of the file as it lies there, packed or not, as 32 bytes."""
-    digest = hashlib.sha256()
-    for block in blocks(path, unpack=False):
-        digest.update(block)
-    return digest.digest()
+@contextlib.contextmanager
+def opened(path, unpack=True):
+    """The content of a plain, .gz or .zip file, open for reading.
 
-
-def start(path, size):
-    """So many bytes of the content, all if there are fewer, or up to one block more."""
-    data = bytearray()
-    for block in blocks(path):
-        data += block
-        if len(data) >= size:
-            break
-    return data
-
-
-def blocks(path, unpack=True):
-    """Yield the content of a plain, .gz or .zip file in blocks of at most BLOCK bytes.
-
+    Whatever fails inside the `with` is one line that begins with the path: OSError or ValueError.
     gzip checks the CRC and length of each member, and refuses what follows the last (RFC 1952).
-    Any failure is one line that begins with the path: ValueError for damage, else OSError.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
             raise OSError("not a file")
+        if not os.path.getsize(path):
+            raise ValueError("empty file")
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ValueError("empty file")
-            if unpack and path.suffix in UNPACK:
-                file = UNPACK[path.suffix](file)
-            while block := file.read1(BLOCK):
-                yield block
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise ValueError(f"{path}: damaged gz: {error}") from None
-        raise type(error)(f"{path}: {error.strerror or error}") from None
+            yield UNPACK[path.suffix](file) if unpack and path.suffix in UNPACK else file
     except Exception as error:  # zlib and zipfile meet damage with a dozen kinds of exception
-        told = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged {path.suffix[1:]}: {told}") from None
+        told = " ".join(str(getattr(error, "strerror", None) or error).split())
+        line = told if told.startswith(str(path)) else f"{path}: {told or type(error).__name__}"
+        raise (OSError if isinstance(error, OSError) else ValueError)(line) from error
 
 
 def _unzip(file):

@@ -14,11 +14,9 @@ from pathlib import Path
 def import_torchvision():
     """The torchvision module, also where its compiled operators cannot load.
 
-    torchvision from the package index is built for CUDA; beside a CPU-only torch its import stops
-    with "operator torchvision::nms does not exist". Naming the two missing operators first is
-    enough for datasets, transforms and utils, which is all that is used here. Call this before
-    importing a package that imports torchvision itself (torchmetrics does). Raises ImportError
-    where torchvision is not installed.
+    Built for CUDA, beside a CPU-only torch, its import stops with "operator torchvision::nms does
+    not exist". Naming the two missing operators first is enough for datasets, transforms and
+    utils. Call this before importing what imports torchvision itself (torchmetrics does).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the missing operators also warn about images
@@ -39,18 +37,20 @@ def import_torchvision():
         return torchvision
 
 
-def download(folder, split, root, names):
-    """Fetch a set into root/<folder>/raw: aside first, then moved, so that half never counts.
+def download(name, root, files):
+    """Fetch these files of a set into root/<set>/raw: aside first, so that half never counts.
 
-    folder, split: as of `fetch`; names: of the unpacked files that are wanted. Raises OSError.
+    name: of the set, such as "MNIST" or "EMNIST-letters". Raises OSError.
     """
+    folder, _, split = name.partition("-")
+    print(f"{name}: downloading with torchvision into {folder}/raw ...", flush=True)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(".part", f".{folder}-", root) as aside:
         fetch(folder, split, aside)
         raw = root / folder / "raw"
         raw.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            os.replace(Path(aside, folder, "raw", name), raw / name)
+        for file in files:
+            os.replace(Path(aside, folder, "raw", file), raw / file)
 
 
 def fetch(folder, split, root, timeout=10.0):
@@ -59,18 +59,14 @@ def fetch(folder, split, root, timeout=10.0):
     folder: the torchvision class, e.g. "MNIST"; split: EMNIST's split, otherwise "".
     A connection may take `timeout` seconds. Raises OSError with torchvision's reason in one line.
     """
-    before = socket.getdefaulttimeout()
+    before, quiet = socket.getdefaulttimeout(), io.StringIO()  # progress bars would fill a page
     try:
-        dataset = getattr(import_torchvision().datasets, folder)
-        choice = {"split": split} if split else {}
         socket.setdefaulttimeout(timeout)
-        # torchvision draws progress bars, which would fill the notebook
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        dataset = getattr(import_torchvision().datasets, folder)
+        with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
             for train in (True, False):
-                dataset(root, train=train, download=True, **choice)
+                dataset(root, train=train, download=True, **({"split": split} if split else {}))
     except Exception as error:  # a mirror may answer with anything at all
-        lines = [line.strip() for line in str(error).splitlines()]
-        told = [line for line in lines if not line.startswith(("Error downloading", "Tried"))]
-        raise OSError("; ".join(dict.fromkeys(told))[:300] or type(error).__name__) from error
+        raise OSError(" ".join(str(error).split())[:300] or type(error).__name__) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -13,7 +13,7 @@ from helpers.files import write_json
 from helpers.scores import labels, likelihood, network, samples, tables
 from helpers.scores.labels import classroom, gan_train
 from helpers.scores.samples import memorization
-from helpers.scores.setting import checked, prepare, references
+from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
 __all__ = ["cgan", "classroom", "gan", "gan_train", "memorization", "save", "vae"]
@@ -27,10 +27,10 @@ def vae(data, sample, encode, decode, **options):
     """
     setting = prepare(data, **options)
     result, *_ = _of_samples(setting, "vae", sample)
-    scores = result["scores"]
     with torch.no_grad():
-        scores["fid_recon"] = samples.reconstructions(setting, encode, decode, scores["fid"])
-        scores |= likelihood.of_vae(setting, encode, decode)
+        fid = result["scores"]["fid"]
+        result["scores"]["fid_recon"] = samples.reconstructions(setting, encode, decode, fid)
+        result["scores"] |= likelihood.of_vae(setting, encode, decode)
     return result
 
 
@@ -58,9 +58,9 @@ def cgan(data, sample, **options):
     result["scores"]["gan_train_nn"] = labels.nearest_reader(setting, images, wanted)
     result["scores"]["agreement"] = labels.agreement(setting, wanted, seen)
     counts = sum(labels.confusion(wanted, found, count) for found in seen)
+    share = (100 * counts.diagonal() / counts.sum(1)).tolist()
     result["confusion"] = counts.tolist()
-    share = 100 * counts.diagonal() / counts.sum(1)
-    result["per_class"] = dict(zip(data.classes, _listed(share), strict=True))
+    result["per_class"] = dict(zip(data.classes, share, strict=True))
     return result
 
 
@@ -75,23 +75,18 @@ def _of_samples(setting, model, sample):
     def measure(seen):
         return samples.likeness(setting, seen) | labels.classes(setting, seen)
 
-    data, n = setting.data, len(setting.test)
-    reference = references(setting, measure, labels.worst_classes(setting))
+    data, looking, n = setting.data, setting.network, len(setting.test)
     draws = [
         checked(sample(n, rng(setting.seed, "scores", draw)), n) for draw in range(setting.draws)
     ]
-    looked = [network.look(setting.network.net, images) for images in draws]
+    looked = [network.look(looking.net, images) for images in draws]
     seen = [found.labels.cpu() for found in looked]
     values = [measure(found) for found in looked]
+    reference = references(setting, measure)
+    floor, ceiling = reference["floor"], reference["ceiling"] | labels.worst_classes(setting)
     scores = {
-        key: tables.entry(
-            key,
-            [value[key] for value in values],
-            reference["floor"][key],
-            reference["ceiling"][key],
-            n=n,
-        )
-        for key in values[0]
+        key: tables.entry(key, [value[key] for value in values], floor[key], ceiling[key], n=n)
+        for key in floor
     }
     scores["unseen"] = samples.unseen(setting, draws[0])
     result = {
@@ -105,21 +100,17 @@ def _of_samples(setting, model, sample):
             "test-images": data.sha256.get("test-images"),
         },
         "network": {
-            "line": network.describe(setting.network),
-            "sha256": setting.network.sha256,
-            "test_accuracy": setting.network.accuracy,
-            "pinned": setting.network.pinned,
+            "line": network.describe(looking),
+            "sha256": looking.sha256,
+            "test_accuracy": looking.accuracy,
+            "pinned": looking.pinned,
         },
         "n": n,
         "draws": setting.draws,
         "seed": setting.seed,
         "classes": list(data.classes),
-        "class_shares": _listed(labels.histogram(torch.cat(seen), len(data.classes))),
-        "real_shares": _listed(labels.real_shares(setting)),
+        "class_shares": histogram(torch.cat(seen), len(data.classes)).tolist(),
+        "real_shares": setting.shares.tolist(),
         "scores": scores,
     }
     return result, draws[0], seen
-
-
-def _listed(tensor):
-    return [tables.finite(value) for value in tensor.tolist()]

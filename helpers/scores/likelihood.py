@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from helpers.scores import tables
-from helpers.scores.setting import kept, pixels, training_images
+from helpers.scores.setting import kept, pixels, training
 from helpers.training import rng
 
 WIDTH = 784  # pixels of an image
@@ -23,11 +23,10 @@ def of_vae(setting, encode, decode):
     """{score: entry} of group "likelihood", on the test images of the setting."""
     x = pixels(setting.test, setting.device)
     mu, logvar = encode(x)
-    kl = _kl(mu, logvar).sum(1).cpu().double().mean().item()
-    per_latent = _kl(mu, logvar).cpu().double().mean(0)
-    active = per_latent > CARRIES
+    nats = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)  # KL(q(z|x) || N(0, I)): (n, latents)
+    kl, per_latent = nats.sum(1).cpu().double().mean().item(), nats.cpu().double().mean(0)
     error = _errors(setting, x, encode, decode)
-    train = pixels(training_images(setting), setting.device)
+    train = pixels(training(setting)[0], setting.device)
     variance = statistics.fmean(_errors(setting, train, encode, decode)) / WIDTH
     weights = log_weights(x, encode, decode, 100, rng(setting.seed, "bound", 100))
     bound = -importance_bound(weights)
@@ -39,19 +38,18 @@ def of_vae(setting, encode, decode):
         "neg_elbo": [gaussian_nll(value) + kl for value in error],
         "neg_iwae": [bound.mean()],
         "neg_elbo_best": [gaussian_nll(value, variance) + kl for value in error],
-        "active": [active.sum()],
+        "active": [(per_latent > CARRIES).sum()],
     }
     counts = {"n": len(x), "variance": f"{variance:.4f}", "carries": str(CARRIES)}
     linear = _yardsticks(setting, mu.shape[1])
     table = {
-        key: tables.entry(key, value, *linear[key], **counts) for key, value in values.items()
+        key: tables.entry(key, found, *linear[key], **counts) for key, found in values.items()
     }
     table["neg_iwae"] |= {
         "std": (bound.std() / math.sqrt(len(bound))).item(),
         "spread": "standard error over test images",
     }
     table["kl"]["per_latent"] = [tables.finite(value) for value in per_latent.tolist()]
-    table["active"]["latents"] = active.nonzero().flatten().tolist()
     return table
 
 
@@ -139,12 +137,7 @@ def _yardsticks(setting, latents):
             "active": (int(active.sum()), 0),
         }
 
-    return kept(setting.cache, setting.data, "linear", [latents, len(setting.test)], compute)
-
-
-def _kl(mu, logvar):
-    """KL(q(z|x) || N(0, I)) of each image and latent: (N, latents)."""
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+    return kept(setting.cache, setting.data, compute, "linear", latents, len(setting.test))
 
 
 def _errors(setting, x, encode, decode):

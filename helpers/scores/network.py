@@ -6,15 +6,13 @@ checked by their SHA-256 when loaded; numbers that name the same one can be comp
 machines and years. For other data a network is trained on the spot: its numbers compare only with
 themselves.
 
-    python -m helpers.scores.network MNIST    trains the network again and prints its accuracy
+    python -m helpers.scores.network MNIST    trains the network again and prints its SHA-256
 """
 
 import argparse
 import hashlib
 import json
-import struct
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -24,10 +22,10 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from helpers import data as datasets
-from helpers.data.cache import kept
+from helpers.data import cache as caching
 from helpers.files import write_atomically
 from helpers.paths import ROOT
-from helpers.training import batches, memory_format, pick_device, rng, seeded, set_up, to_unit
+from helpers.training import batches, memory_format, rng, seeded, set_up, to_unit
 
 FEATURES = 128
 PINNED = ROOT / "helpers" / "scores" / "pinned"
@@ -99,127 +97,9 @@ def describe(network):
 def look(net, images, chunk=1000):
     """Features and most probable labels of images (N, 28, 28) uint8, on the network's device."""
     net.eval()
-    device = net.head.weight.device
-    features, labels = [], []
-    for part in torch.as_tensor(images).split(chunk):
-        seen = net.features(_batch(part.to(device)))
-        features.append(seen)
-        labels.append(net.head(F.relu(seen)).argmax(1))
-    return Seen(torch.cat(features), torch.cat(labels))
-
-
-def for_dataset(data, device="cpu", cache=None):
-    """The network for a data.Dataset: the pinned one for the published files, else one of its own.
-
-    cache: a folder where a network trained on the spot is kept and looked for (None: nowhere).
-    """
-    if data.name in SHA256 and data.verified:
-        return load_pinned(data.name, device)
-    path = Path(cache) / f"features-{_fingerprint(data)}" if cache else None
-    steps = max(50, min(FALLBACK_STEPS, 10 * len(data.train.images) // BATCH_SIZE))
-    content = kept(path, lambda: _serialize(*train(data, steps, device=device)))
-    return _network(content, device, pinned=False)
-
-
-def load_pinned(name, device="cpu", path=None):
-    """The committed network of a dataset; ValueError naming the file if its bytes differ."""
-    path = path or PINNED / f"{name}.safetensors"
-    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown}: not found; it is part of the project, restore it")
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != SHA256[name]:
-        raise ValueError(
-            f"{shown}: SHA-256 {sha256[:12]}..., expected {SHA256[name][:12]}...; restore the file"
-        )
-    return _network(content, device, pinned=True)
-
-
-def train(data, steps, seed=0, device="cpu", report=None):
-    """Train a FeatureNet on data.train for `steps` batches of 128; returns (net, test accuracy).
-
-    AdamW with one cycle of the learning rate (Smith & Topin 2018, arXiv:1708.07120), labels
-    smoothed by 0.1, images slightly moved. report(step, loss) is called once an epoch. The
-    accuracy is None where data.test has no labels. Deterministic given seed and thread count.
-    """
-    images = torch.as_tensor(data.train.images).to(device)
-    moves = rng(seed, "moves")
-    move = _mirror_and_shift if data.name == "FashionMNIST" else _bend
-    net = fit(
-        images,
-        torch.as_tensor(data.train.labels).to(device),
-        len(data.classes),
-        steps,
-        seed,
-        move=lambda x: move(x, moves),
-        report=report,
-    )
-    _standardize(net, images)
-    return net, accuracy(net, data.test)
-
-
-def fit(images, labels, classes, steps, seed, move=None, report=None):
-    """A FeatureNet trained on images (N, 28, 28) uint8 and labels (N,) int64 of one device.
-
-    move: a function of a batch in [0, 1] that varies it.
-    """
-    device, rate = images.device, 4e-3
-    with seeded(seed, "feature network"):
-        net = FeatureNet(classes).to(device, memory_format=memory_format(device))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.2)
-    size, step, epoch = min(BATCH_SIZE, len(images)), 0, 0
-    net.train()
-    while step < steps:
-        epoch += 1
-        for index in batches(len(images), size, rng(seed, "order", epoch))[: steps - step]:
-            index = index.to(device)
-            x = _batch(images[index])
-            logits = net(move(x) if move else x)
-            loss = F.cross_entropy(logits, labels[index], label_smoothing=0.1)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            step += 1
-        if report:
-            report(step, loss.item())
-    return net.eval()
-
-
-def _bend(images, rng):
-    """Characters turned by up to 10 degrees, scaled by up to 10%, shifted by up to 2 pixels."""
-    n = len(images)
-    angle, scale, right, down = torch.rand((4, n), generator=rng).mul(2).sub(1)
-    angle, scale = angle * 0.17, 1 + 0.1 * scale
-    right, down = right / 7, down / 7  # the grid spans [-1, 1], 14 pixels to each side
-    sin, cos = angle.sin() * scale, angle.cos() * scale
-    rows = torch.stack([cos, -sin, right, sin, cos, down], 1).view(n, 2, 3)
-    grid = F.affine_grid(rows, images.shape, align_corners=False).to(images.device)
-    moved = F.grid_sample(images, grid, align_corners=False)
-    return moved.contiguous(memory_format=memory_format(images.device))
-
-
-def _mirror_and_shift(images, rng):
-    """Garments, half of them mirrored, shifted by up to 2 whole pixels (so nothing is blurred)."""
-    n, line = len(images), torch.arange(28)
-    down, right = torch.randint(5, (2, n, 1), generator=rng)
-    mirrored = torch.rand((n, 1), generator=rng) < 0.5
-    rows, columns = line + down, torch.where(mirrored, 27 - line, line) + right
-    one, rows, columns = torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]
-    moved = F.pad(images, (2, 2, 2, 2))[one, 0, rows, columns].unsqueeze(1)
-    return moved.contiguous(memory_format=memory_format(images.device))
-
-
-@torch.no_grad()
-def _standardize(net, images, chunk=1000):
-    """Set the last BatchNorm to the exact mean and variance of its input over the images."""
-    net.eval()
-    *trunk, last = net.features
-    seen = torch.cat([nn.Sequential(*trunk)(_batch(part)).cpu() for part in images.split(chunk)])
-    last.running_mean.copy_(seen.double().mean(0))
-    last.running_var.copy_(seen.double().var(0))
+    parts = torch.as_tensor(images).split(chunk)
+    features = torch.cat([net.features(_batch(part, net.head.weight.device)) for part in parts])
+    return Seen(features, net.head(F.relu(features)).argmax(1))
 
 
 def accuracy(net, part):
@@ -230,69 +110,146 @@ def accuracy(net, part):
     return (seen == torch.as_tensor(part.labels)).double().mean().item()
 
 
-def _batch(images):
-    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in [0, 1]."""
-    return to_unit(images).unsqueeze(1).contiguous(memory_format=memory_format(images.device))
+def _batch(images, device):
+    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in [0, 1] on the device."""
+    return to_unit(images.to(device)).unsqueeze(1).contiguous(memory_format=memory_format(device))
 
 
-def _fingerprint(data):
-    """Of everything a network trained on the spot depends on."""
-    parts = [data.sha256, len(data.train.images), len(data.classes), FALLBACK_STEPS]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+# --- Files -----------------------------------------------------------------------------------
 
 
-def _serialize(net, test_accuracy):
-    tensors = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
-    metadata = {} if test_accuracy is None else {"test_accuracy": f"{test_accuracy:.4f}"}
-    return save_tensors(tensors, metadata=metadata)
+def for_dataset(data, device="cpu", cache=None):
+    """The network for a data.Dataset: the pinned one for the published files, else one of its own.
+
+    cache: a folder where a network trained on the spot is kept and looked for (None: nowhere).
+    """
+    if data.name in SHA256 and data.verified:
+        return load_pinned(data.name, device)
+    count = len(data.train.images)
+    steps = max(50, min(FALLBACK_STEPS, 10 * count // BATCH_SIZE))
+    made_from = caching.key(data.sha256, count, len(data.classes), steps)
+    path = cache / f"features-{made_from[:16]}" if cache else None
+    content = caching.kept(path, lambda: train(data, steps, device))
+    return _network(content, device, pinned=False)
+
+
+def load_pinned(name, device="cpu", folder=PINNED):
+    """The committed network of a dataset; ValueError naming the file if its bytes differ."""
+    path = folder / f"{name}.safetensors"
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{shown}: not found; it is part of the project, restore it")
+    content = path.read_bytes()
+    found, known = hashlib.sha256(content).hexdigest(), SHA256[name]
+    if found != known:
+        raise ValueError(f"{shown}: SHA-256 {found[:12]}, expected {known[:12]}; restore the file")
+    return _network(content, device, pinned=True)
 
 
 def _network(content, device, pinned):
     tensors = load_tensors(content)
-    (length,) = struct.unpack("<Q", content[:8])  # the format: length, JSON header, numbers
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     net = FeatureNet(len(tensors["head.bias"]))
     net.load_state_dict(tensors)
-    net = net.to(device, memory_format=memory_format(torch.device(device)))
-    known = float(metadata["test_accuracy"]) if "test_accuracy" in metadata else None
-    return Network(net.eval(), hashlib.sha256(content).hexdigest(), known, pinned)
+    net = net.eval().to(device, memory_format=memory_format(torch.device(device)))
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]  # JSON; then come the numbers
+    known = json.loads(header).get("__metadata__", {}).get("test_accuracy")
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Network(net, sha256, known and float(known), pinned)
 
 
-def main(arguments=None):
-    """Train a pinned network again; to pin it, move the file and copy the SHA-256 into SHA256."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.scores.network", description=main.__doc__
-    )
-    parser.add_argument("dataset", choices=sorted(SHA256))
-    parser.add_argument("--data-dir", default="", help="default: $DATA_DIR, else data/")
-    parser.add_argument("--epochs", type=int, help="default: those of the pinned file")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="part of what fixes every bit")
-    parser.add_argument("--out", type=Path, help="default: build/<dataset>.safetensors")
-    options = parser.parse_args(arguments)
-    out = options.out or ROOT / "build" / f"{options.dataset}.safetensors"
-    set_up(pick_device("cpu"), options.threads)
-    try:
-        data = datasets.load(options.dataset, data_dir=options.data_dir)
-        per_epoch = len(data.train.images) // BATCH_SIZE
-        content = _serialize(
-            *train(
-                data,
-                (options.epochs or EPOCHS[options.dataset]) * per_epoch,
-                options.seed,
-                report=lambda step, loss: print(f"step {step:5d}  loss {loss:.4f}", flush=True),
-            )
-        )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, content)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    network = _network(content, "cpu", pinned=False)
-    print(f"{out}: {len(content):,} bytes, {100 * network.accuracy:.2f}% test accuracy")
-    print(f"SHA-256 {network.sha256}")
-    return 0
+# --- Training --------------------------------------------------------------------------------
+
+
+def train(data, steps, device="cpu", seed=0):
+    """The file, as bytes, of a FeatureNet trained on data.train for `steps` batches of 128.
+
+    Images are slightly moved in training. The file's metadata hold the test accuracy, if there are
+    labels. Deterministic given seed and thread count.
+    """
+    images = torch.as_tensor(data.train.images).to(device)
+    labels = torch.as_tensor(data.train.labels).to(device)
+    garments, moves = data.name == "FashionMNIST", rng(seed, "moves")
+    net = fit(images, labels, len(data.classes), steps, seed, lambda x: moved(x, garments, moves))
+    _standardize(net, images)
+    tensors = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
+    found = accuracy(net, data.test)
+    metadata = {} if found is None else {"test_accuracy": f"{found:.4f}"}
+    return save_tensors(tensors, metadata=metadata)
+
+
+def fit(images, labels, classes, steps, seed, move=lambda x: x):
+    """A FeatureNet trained on images (N, 28, 28) uint8 and labels (N,) int64 of one device.
+
+    AdamW with one cycle of the learning rate (Smith & Topin 2018, arXiv:1708.07120), labels
+    smoothed by 0.1. move: a function of a batch in [0, 1] that varies it.
+    """
+    device, rate = images.device, 4e-3
+    with seeded(seed, "feature network"):
+        net = FeatureNet(classes).to(device, memory_format=memory_format(device))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.2)
+    size, step, epoch = min(BATCH_SIZE, len(images)), 0, 0
+    while step < steps:
+        epoch += 1
+        for index in batches(len(images), size, rng(seed, "order", epoch))[: steps - step]:
+            index = index.to(device)
+            logits = net(move(_batch(images[index], device)))
+            loss = F.cross_entropy(logits, labels[index], label_smoothing=0.1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            step += 1
+    return net.eval()
+
+
+def moved(images, garments, rng):
+    """Images (N, 1, 28, 28), slightly moved.
+
+    Characters are turned by up to 10 degrees, scaled by up to 10% and shifted by up to 2 pixels;
+    garments are mirrored, half of them, and shifted by up to 2 whole pixels (nothing is blurred).
+    """
+    n = len(images)
+    if garments:
+        down, right = torch.randint(-2, 3, (2, n), generator=rng) / 14  # the grid spans [-1, 1]
+        flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
+        rows = [flip, 0 * flip, right, 0 * flip, flip.abs(), down]
+    else:
+        angle, scale, right, down = torch.rand((4, n), generator=rng).mul(2).sub(1)
+        angle, scale = 0.17 * angle, 1 + 0.1 * scale
+        sin, cos = angle.sin() * scale, angle.cos() * scale
+        rows = [cos, -sin, right / 7, sin, cos, down / 7]
+    rows = torch.stack(rows, 1).view(n, 2, 3)
+    grid = F.affine_grid(rows, images.shape, align_corners=False).to(images.device)
+    mode = "nearest" if garments else "bilinear"
+    images = F.grid_sample(images, grid, mode, align_corners=False)
+    return images.contiguous(memory_format=memory_format(images.device))
+
+
+@torch.no_grad()
+def _standardize(net, images, chunk=1000):
+    """Set the last BatchNorm to the exact mean and variance of its input over the images."""
+    trunk, last = net.features[:-1], net.features[-1]
+    seen = torch.cat([trunk(_batch(part, part.device)).cpu() for part in images.split(chunk)])
+    last.running_mean.copy_(seen.double().mean(0))
+    last.running_var.copy_(seen.double().var(0))
+
+
+def main(dataset):
+    """Train a pinned network again; to pin it, move the file and copy its SHA-256 into SHA256."""
+    set_up(torch.device("cpu"), threads=1)  # part of what fixes every bit
+    data = datasets.load(dataset)
+    content = train(data, EPOCHS[dataset] * (len(data.train.images) // BATCH_SIZE))
+    path = ROOT / "build" / f"{dataset}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content)
+    print(f"{path}: {describe(_network(content, 'cpu', pinned=False))}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("dataset", choices=sorted(SHA256))
+    try:
+        main(parser.parse_args().dataset)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

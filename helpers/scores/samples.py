@@ -6,13 +6,12 @@ matrix at a time), and sums are taken in float64.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 
 from helpers.scores import network, tables
-from helpers.scores.setting import CACHE, kept, pixels, training_images
-from helpers.training import rng
+from helpers.scores.setting import pixels, training
+from helpers.training import from_unit, rng
 
 BLOCK = 2**22  # entries of a distance matrix held at once: 16 MiB in float32, near the cache
 LOOKED_UP = 500  # images whose nearest training image is searched
@@ -24,7 +23,7 @@ def likeness(setting, seen):
     return {
         "fid": frechet(seen.features, real),
         "kid": 1000 * kernel_distance(seen.features, real),
-        **manifold(real, seen.features)._asdict(),
+        **manifold(real, seen.features),
     }
 
 
@@ -50,58 +49,45 @@ def kernel_distance(a, b):
     Kernel (x.y / d + 1)^3; all pairs instead of random subsets; may fall below 0. The kernel is
     not scale free: features should have unit variance. Binkowski et al. 2018 (arXiv:1801.01401).
     """
-    a, b = _floats(a), _floats(b)
     n, m = len(a), len(b)
-    if min(n, m) < 2:
-        raise ValueError(f"kernel_distance needs two or more vectors a side, got {n} and {m}")
 
     def within(x):  # without the pairs of a vector with itself
-        own = _double((x.square().mean(1) + 1).pow(3)).sum().item()
+        own = (x.square().mean(1) + 1).pow(3).cpu().double().sum().item()
         return (_kernel_sum(x, x) - own) / (len(x) * (len(x) - 1))
 
     return within(a) + within(b) - 2 * _kernel_sum(a, b) / (n * m)
 
 
-class Manifold(NamedTuple):
-    """Precision, recall, density and coverage: 1 is a perfect match (density may exceed it)."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
 def manifold(real, fake, k=5):
-    """How two clouds of features overlap: real (N, d), fake (M, d) -> Manifold.
+    """How two clouds of features overlap: {score: value}; real (N, d), fake (M, d).
 
     A ball around each point reaches its k-th nearest neighbor of the same cloud. precision: share
     of fake points in some real ball; recall: share of real points in some fake ball (Kynkaanniemi
     et al. 2019, arXiv:1904.06991). density: real balls around a fake point, divided by k;
     coverage: share of real balls that hold a fake point (Naeem et al. 2020, arXiv:2002.09797).
+    1 is a perfect match; density may exceed it.
     """
-    real, fake = _floats(real), _floats(fake)
-    if min(len(real), len(fake)) <= k:
-        raise ValueError(f"k must be below the number of vectors, got {k} for {len(fake)}")
     real_reach, fake_reach = _kth_neighbor(real, k), _kth_neighbor(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
     covered = recalled = 0
-    for rows, gaps in _squared_distances(real, fake):
-        inside = gaps <= real_reach[rows, None]
+    blocks = zip(_squared_distances(real, fake), _blocks(real_reach, fake), strict=True)
+    for gaps, reach in blocks:
+        inside = gaps <= reach[:, None]
         balls += inside.sum(0)
         covered += int(inside.any(1).sum())
         recalled += int((gaps <= fake_reach).any(1).sum())
-    return Manifold(
-        precision=int((balls > 0).sum()) / len(fake),
-        recall=recalled / len(real),
-        density=int(balls.sum()) / (k * len(fake)),
-        coverage=covered / len(real),
-    )
+    return {
+        "precision": int((balls > 0).sum()) / len(fake),
+        "recall": recalled / len(real),
+        "density": int(balls.sum()) / (k * len(fake)),
+        "coverage": covered / len(real),
+    }
 
 
 def reconstructions(setting, encode, decode, fid):
     """The entry "fid_recon": training images that were encoded and decoded; fid: that entry."""
-    decoded = decode(encode(pixels(training_images(setting), setting.device))[0])
-    images = decoded.mul(255).round().clamp(0, 255).to(torch.uint8).view(-1, 28, 28)
+    codes = encode(pixels(training(setting)[0], setting.device))[0]
+    images = from_unit(decode(codes)).view(-1, 28, 28)
     seen = network.look(setting.network.net, images)
     value = frechet(seen.features, setting.real.features)
     return tables.entry("fid_recon", [value], fid["floor"], fid["ceiling"], n=len(images))
@@ -115,12 +101,11 @@ def nearest(queries, base):
 
     Euclidean. Found in float32 by matrix products, then recomputed exactly for the winner.
     """
-    queries, base = _floats(queries), _floats(base)
-    index = torch.cat([gaps.argmin(1) for _, gaps in _squared_distances(queries, base)])
+    index = torch.cat([gaps.argmin(1) for gaps in _squared_distances(queries, base)])
     return (queries - base[index]).norm(dim=1), index
 
 
-def memorization(data, images, device="cpu", cache=CACHE):
+def memorization(data, images, device="cpu"):
     """The nearest training image of each of the images (N, 28, 28) uint8, by pixels.
 
     Returns {"index": [...], "distance": [...], "percentile": [...]}, N each: the distance is
@@ -129,19 +114,14 @@ def memorization(data, images, device="cpu", cache=CACHE):
     others: a low percentile alone is no proof.
     """
     train = pixels(data.train.images, device)
-
-    def compute():
-        order = torch.randperm(len(data.test.images), generator=rng(0, "looked up"))[:LOOKED_UP]
-        test = pixels(torch.as_tensor(data.test.images)[order], device)
-        return nearest(test, train)[0].sort().values.tolist()
-
-    known = torch.tensor(kept(cache, data, "distances", [], compute))
+    order = torch.randperm(len(data.test.images), generator=rng(0, "looked up"))[:LOOKED_UP]
+    usual, _ = nearest(pixels(torch.as_tensor(data.test.images)[order], device), train)
     distance, index = nearest(pixels(images, device), train)
-    below = torch.searchsorted(known, distance.cpu().contiguous())
+    below = (usual < distance[:, None]).sum(1)
     return {
         "index": index.tolist(),
         "distance": distance.tolist(),
-        "percentile": (100 * below / len(known)).tolist(),
+        "percentile": (100 * below / len(usual)).tolist(),
     }
 
 
@@ -149,8 +129,9 @@ def unseen(setting, images):
     """The entry "unseen": how often is the nearest real image one of the training images?"""
     images = pixels(images[:LOOKED_UP], setting.device)
     train, test = setting.data.train.images, setting.data.test.images
-    to_train, _ = nearest(images, pixels(train, setting.device))
-    to_test, _ = nearest(images, pixels(test, setting.device))
+    to_train, to_test = (
+        nearest(images, pixels(real, setting.device))[0] for real in (train, test)
+    )
     share = (to_train < to_test).double().mean().item()
     counts = {"looked": len(images), "train": len(train), "test": len(test)}
     chance = 100 * len(train) / (len(train) + len(test))
@@ -162,54 +143,39 @@ def unseen(setting, images):
 # --- Inside ----------------------------------------------------------------------------------
 
 
-def _floats(x):
-    return torch.as_tensor(x).flatten(1).float()
-
-
-def _double(x):
-    return torch.as_tensor(x).cpu().double()  # float64 lives on the CPU: not every GPU has it
-
-
 def _moments(x):
     """Mean (d,) and covariance (d, d) of x (N, d) in float64."""
-    x = _double(x)
-    if len(x) < 2:
-        raise ValueError(f"a covariance needs two or more vectors, got {len(x)}")
+    x = x.cpu().double()  # float64 lives on the CPU: not every GPU has it
     return x.mean(0), x.T.cov()
 
 
 def _blocks(rows, columns):
-    """Slices of the rows such that a block of rows x columns holds at most BLOCK entries."""
-    step = max(1, BLOCK // max(1, columns))
-    return [slice(start, start + step) for start in range(0, rows, step)]
+    """The rows (N, ...) in parts such that part x columns (M, d) holds at most BLOCK pairs."""
+    return rows.split(max(1, BLOCK // len(columns)))
 
 
 def _squared_distances(a, b):
-    """Yields (slice of the rows of a, |a_i - b_j|^2 for these rows and all of b), block by block.
+    """Yields |a_i - b_j|^2 for the rows i of a block of a, and all of b.
 
     By one matrix product a block; rounding may leave 1e-6 of |a|^2 + |b|^2 where 0 is exact.
     """
-    b_squared = (b * b).sum(1)
-    for rows in _blocks(len(a), len(b)):
-        part = a[rows]
+    b_squared = b.square().sum(1)
+    for part in _blocks(a, b):
         gaps = torch.addmm(b_squared, part, b.T, alpha=-2)
-        yield rows, gaps.add_((part * part).sum(1, keepdim=True)).clamp_(min=0)
+        yield gaps.add_(part.square().sum(1, keepdim=True)).clamp_(min=0)
 
 
 def _kth_neighbor(x, k):
-    """Squared distance of each row to its k-th nearest other row: (N,)."""
-    reach = []
-    for rows, gaps in _squared_distances(x, x):
-        own = torch.arange(len(gaps), device=x.device)
-        gaps[own, own + rows.start] = math.inf
-        reach.append(gaps.topk(k, dim=1, largest=False).values[:, -1])
-    return torch.cat(reach)
+    """Squared distance of each row to its k-th nearest other row: (N,); the nearest is itself."""
+    # topk: kthvalue has no deterministic form on a GPU, and is refused there
+    parts = (gaps.topk(k + 1, dim=1, largest=False).values for gaps in _squared_distances(x, x))
+    return torch.cat([nearest[:, -1] for nearest in parts])
 
 
 def _kernel_sum(a, b):
     """Sum of (a_i.b_j / d + 1)^3 over all pairs."""
-    ones, total = a.new_ones(()), 0.0
-    for rows in _blocks(len(a), len(b)):
-        kernel = torch.addmm(ones, a[rows], b.T, alpha=1 / a.shape[1]).pow_(3)
-        total += _double(kernel.sum(1)).sum().item()
-    return total
+    ones = a.new_ones(())
+    kernels = (
+        torch.addmm(ones, part, b.T, alpha=1 / a.shape[1]).pow_(3) for part in _blocks(a, b)
+    )
+    return sum(kernel.sum(1).cpu().double().sum().item() for kernel in kernels)

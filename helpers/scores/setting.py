@@ -4,7 +4,6 @@ What is measured is in samples.py, labels.py and likelihood.py, which import thi
 nothing from each other but the search for nearest images.
 """
 
-import hashlib
 import json
 import statistics
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from helpers.data.cache import kept as kept_bytes
+from helpers.data import cache as caching
 from helpers.paths import ROOT
 from helpers.scores import network, tables
 from helpers.training import rng, to_unit
@@ -29,6 +28,7 @@ class Setting(NamedTuple):
     test: torch.Tensor  # (n, 28, 28) uint8: the test images compared with
     test_labels: torch.Tensor | None
     real: network.Seen  # what the network sees in them
+    shares: torch.Tensor  # (classes,) float64: of each class among all training images, as seen
     draws: int  # how many times images are drawn
     seed: int
     cache: Path | None  # None: nothing is kept
@@ -36,75 +36,76 @@ class Setting(NamedTuple):
 
 def prepare(data, n=10_000, sampling_seeds=3, seed=0, device="cpu", cache=CACHE):
     """The Setting: n test images drawn at random, all if there are fewer, and their features."""
-    if n < 50:
-        raise ValueError(f"n must be 50 or more images, got {n}")
-    if sampling_seeds < 1:
-        raise ValueError(f"sampling_seeds must be 1 or more, got {sampling_seeds}")
-    train, test = len(data.train.images), len(data.test.images)
-    if min(train, test) < 50:
-        raise ValueError(
-            f"{data.where}: scores need 50 or more training and 50 or more test images, "
-            f"got {train} and {test}"
-        )
+    test = torch.randperm(len(data.test.images), generator=rng(0, "test images"))
+    chosen = test[: min(n, len(data.train.images))]
     looking = network.for_dataset(data, device, cache)
-    chosen = torch.randperm(test, generator=rng(0, "test images"))[: min(n, test, train)]
     images = torch.as_tensor(data.test.images)[chosen].to(device)
     labels = None if data.test.labels is None else torch.as_tensor(data.test.labels)[chosen]
-    real = network.look(looking.net, images)
-    place = torch.device(device)
-    return Setting(data, looking, place, images, labels, real, sampling_seeds, seed, cache)
 
+    def compute():
+        seen = network.look(looking.net, data.train.images).labels
+        return histogram(seen, len(data.classes)).tolist()
 
-def training_indices(setting, draw=0):
-    """Which training images take the place of a draw of generated ones: (n,) int64."""
-    order = torch.randperm(
-        len(setting.data.train.images), generator=rng(0, "training images", draw)
+    shares = kept(cache, data, compute, "shares", looking.sha256, device)
+    return Setting(
+        data=data,
+        network=looking,
+        device=torch.device(device),
+        test=images,
+        test_labels=labels,
+        real=network.look(looking.net, images),
+        shares=torch.tensor(shares, dtype=torch.float64),
+        draws=sampling_seeds,
+        seed=seed,
+        cache=cache,
     )
-    return order[: len(setting.test)]
 
 
-def training_images(setting, draw=0):
-    """Those images: (n, 28, 28) uint8 on the device."""
-    images = torch.as_tensor(setting.data.train.images)
-    return images[training_indices(setting, draw)].to(setting.device)
+def training(setting, draw=0):
+    """The training images that take the place of a draw of generated ones, and their labels."""
+    images, labels = (torch.as_tensor(part) for part in setting.data.train)
+    order = torch.randperm(len(images), generator=rng(0, "training images", draw))
+    chosen = order[: len(setting.test)]
+    return images[chosen].to(setting.device), labels[chosen]
 
 
-def references(setting, measure, worst):
+def references(setting, measure):
     """Floor and ceiling of every score: {"floor": {score: ...}, "ceiling": {score: ...}}.
 
     measure(seen) -> {score: value}, of a network.Seen.  Floor: training images take the place of
-    the generated ones, in as many draws. Ceiling: the pixels of each are shuffled; `worst` where
-    that is known.
+    the generated ones, in as many draws. Ceiling: the pixels of each are shuffled.
     """
 
     def values(images):
         return measure(network.look(setting.network.net, images))
 
     def compute():
-        draws = [training_images(setting, draw) for draw in range(setting.draws)]
+        draws = [training(setting, draw)[0] for draw in range(setting.draws)]
         real = [values(images) for images in draws]
         floor = {key: statistics.fmean(found[key] for found in real) for key in real[0]}
-        shuffled = shuffle_pixels(draws[0].cpu(), rng(0, "shuffle"))
-        return {"floor": floor, "ceiling": values(shuffled) | worst}
+        return {"floor": floor, "ceiling": values(shuffle_pixels(draws[0], rng(0, "shuffle")))}
 
-    key = [setting.network.sha256, len(setting.test), setting.draws, str(setting.device)]
-    return kept(setting.cache, setting.data, "references", key, compute)
+    key = setting.network.sha256, len(setting.test), setting.draws, setting.device
+    return kept(setting.cache, setting.data, compute, "references", *key)
 
 
 def shuffle_pixels(images, rng):
     """The images (N, 28, 28) with the pixels of each in an order of its own: the worst case."""
-    flat = torch.as_tensor(images).flatten(1)
-    order = torch.rand(flat.shape, generator=rng).argsort(1)
+    flat = images.flatten(1)
+    order = torch.rand(flat.shape, generator=rng).argsort(1).to(flat.device)
     return flat.gather(1, order).view(-1, 28, 28)
 
 
-def kept(cache, data, kind, key, compute):
+def histogram(labels, classes):
+    """The share of each class 0..classes-1 among labels (N,): (classes,) float64."""
+    return torch.bincount(labels.cpu(), minlength=classes).double() / len(labels)
+
+
+def kept(cache, data, compute, *key):
     """The JSON value kept for this data under this key, else compute(), which is then kept."""
-    parts = [tables.FORMAT, kind, data.sha256, len(data.train.images), key]
-    text = json.dumps(parts, sort_keys=True)
-    name = f"scores-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    path = cache / name if cache else None
-    return json.loads(kept_bytes(path, lambda: json.dumps(compute()).encode()))
+    digest = caching.key(tables.FORMAT, data.sha256, len(data.train.images), *key)
+    path = cache / f"scores-{digest[:16]}" if cache else None
+    return json.loads(caching.kept(path, lambda: json.dumps(compute()).encode()))
 
 
 def pixels(images, device):
@@ -114,7 +115,6 @@ def pixels(images, device):
 
 def checked(images, n):
     """What a sampler returned, (n, 28, 28) uint8; ValueError if it is something else."""
-    images = torch.as_tensor(images)
     if images.dtype != torch.uint8 or tuple(images.shape) != (n, 28, 28):
         raise ValueError(
             f"sample must return uint8 ({n}, 28, 28), got {images.dtype} {tuple(images.shape)}"

@@ -7,7 +7,6 @@ in GROUPS. `entry` makes from a number what scores.json holds of it; the functio
 
 import math
 import statistics
-from types import SimpleNamespace
 from typing import NamedTuple
 
 FORMAT = 2  # of scores.json; raise it when a protocol changes: no kept floor then serves another
@@ -25,111 +24,62 @@ class Spec(NamedTuple):
 
 
 SPECS = {
-    "fid": Spec(
-        "samples", "Fréchet distance (FID)", "↓", 2, "",
-        "fit a Gaussian to the 128 features of {n} generated and of {n} test images: "
-        "‖m − m′‖² + tr(C + C′ − 2 (C C′)^½). "
-        "The floor is not zero because {n} images do not fix a covariance: equal distributions "
-        "have it too, and KID is without that bias",
-    ),
-    "kid": Spec(
-        "samples", "kernel distance (KID) × 1,000", "↓", 2, "",
-        "mean kernel value within generated + within test - 2 × across, kernel (x·y/128 + 1)³, "
-        "over all pairs of {n} and {n} images; real images give 0 on average",
-    ),
-    "precision": Spec(
-        "samples", "precision", "↑", 3, "",
-        "share of generated images that lie in the ball of some test image, which reaches its 5th "
-        "nearest test image in feature space",
-    ),
-    "recall": Spec(
-        "samples", "recall", "↑", 3, "",
-        "share of test images that lie in the ball of some generated image, which reaches its 5th "
-        "nearest generated image",
-    ),
-    "density": Spec(
-        "samples", "density", "↑", 3, "",
-        "number of test images' balls around a generated image, on average, divided by 5",
-    ),
-    "coverage": Spec(
-        "samples", "coverage", "↑", 3, "",
-        "share of test images' balls that hold a generated image",
-    ),
-    "fid_recon": Spec(
-        "samples", "FID of reconstructions", "↓", 2, "",
-        "the same distance for {n} training images that were encoded (mean) and decoded",
-    ),
-    "unseen": Spec(
-        "samples", "nearest real image is a training image", "≈", 1, "%",
+    "fid": Spec("samples", "Fréchet distance (FID)", "↓", 2, "",
+        "fit a Gaussian to the 128 features of {n} generated and of {n} test images: ‖m − m′‖² + "
+        "tr(C + C′ − 2 (C C′)^½); too large for few images, in the floor too, which KID is not"),
+    "kid": Spec("samples", "kernel distance (KID) × 1,000", "↓", 2, "",
+        "mean kernel value within generated + within test − 2 × across, kernel (x·y/128 + 1)³, "
+        "over all pairs of {n} and {n} images; real images give 0 on average"),
+    "precision": Spec("samples", "precision", "↑", 3, "",
+        "share of generated images in the ball of some test image, which reaches its 5th nearest "
+        "test image in feature space"),
+    "recall": Spec("samples", "recall", "↑", 3, "",
+        "share of test images in the ball of some generated image, as for precision"),
+    "density": Spec("samples", "density", "↑", 3, "",
+        "number of test images' balls around a generated image, on average, divided by 5"),
+    "coverage": Spec("samples", "coverage", "↑", 3, "",
+        "share of test images' balls that hold a generated image"),
+    "fid_recon": Spec("samples", "FID of reconstructions", "↓", 2, "",
+        "the same distance for {n} training images that were encoded (mean) and decoded"),
+    "unseen": Spec("samples", "nearest real image is a training image", "≈", 1, "%",
         "share of {looked} generated images whose nearest real image, in pixels, is one of the "
-        "{train} training and not of the {test} test images; the floor is the training images' "
-        "share of all, which new images hit; a copier reaches 100%",
-    ),
-    "uneven": Spec(
-        "classes", "distance of class shares from real ones", "↓", 3, "",
-        "½ Σ |share − real share| over the classes that the feature network sees in {n} images; "
-        "real shares: those that it sees in all training images",
-    ),
-    "rarest": Spec(
-        "classes", "share of the most neglected class ÷ its real share", "↑", 2, "",
-        "the smallest ratio of share and real share over the classes: 1 if all are as frequent as "
-        "they should be, 0 if one is missing",
-    ),
-    "diversity": Spec(
-        "classes", "diversity within classes", "≈", 3, "",
+        "{train} training and not of the {test} test images; floor: their share of all, which new "
+        "images hit"),
+    "uneven": Spec("classes", "distance of class shares from real ones", "↓", 3, "",
+        "½ Σ |share − real share| over the classes that the feature network sees in {n} images "
+        "and in all training images"),
+    "rarest": Spec("classes", "share of the most neglected class ÷ its real share", "↑", 2, "",
+        "the smallest ratio of share and real share over the classes; 0 if a class is missing"),
+    "diversity": Spec("classes", "diversity within classes", "≈", 3, "",
         "total variance of the features within a class, divided by that of the test images of the "
-        "class; mean over classes",
-    ),
-    "least_diverse": Spec(
-        "classes", "diversity of the least diverse class", "≈", 3, "",
-        "the smallest of these ratios; a class seen fewer than 10 times counts as 0, here and in "
-        "the mean",
-    ),
-    "recon": Spec(
-        "likelihood", "test error", "↓", 2, "",
-        "squared error summed over 784 pixels in [0, 1], z drawn from q(z|x), {n} test images",
-    ),
-    "recon_mean": Spec(
-        "likelihood", "test error, decoding the mean", "↓", 2, "",
-        "the same with z = μ(x); PCA with as many numbers is the best linear code",
-    ),
-    "kl": Spec(
-        "likelihood", "KL", "", 2, "nats",
-        "KL(q(z|x) || N(0, I)), summed over latents",
-    ),
-    "loss": Spec(
-        "likelihood", "test error + KL", "↓", 2, "nats",
+        "class; mean over classes"),
+    "least_diverse": Spec("classes", "diversity of the least diverse class", "≈", 3, "",
+        "the smallest of these ratios; a class seen fewer than 10 times counts as 0 in both"),
+    "recon": Spec("likelihood", "test error", "↓", 2, "",
+        "squared error summed over 784 pixels in [0, 1], z drawn from q(z|x), {n} test images"),
+    "recon_mean": Spec("likelihood", "test error, decoding the mean", "↓", 2, "",
+        "the same with z = μ(x); PCA with as many numbers is the best linear code"),
+    "kl": Spec("likelihood", "KL", "", 2, "nats",
+        "KL(q(z|x) || N(0, I)), summed over latents"),
+    "loss": Spec("likelihood", "test error + KL", "↓", 2, "nats",
         "the negative evidence lower bound under p(x|z) of variance ½, without its constant "
-        "392 ln π; weight 1 for the KL whatever beta was in training",
-    ),
-    "neg_elbo": Spec(
-        "likelihood", "−ELBO, variance ½", "↓", 2, "nats",
-        "the line above + 392 ln π = 448.7 nats: an upper bound on −ln p(x)",
-    ),
-    "neg_iwae": Spec(
-        "likelihood", "importance-weighted bound, K = 100", "↓", 2, "nats",
+        "392 ln π; weight 1 for the KL whatever beta was in training"),
+    "neg_elbo": Spec("likelihood", "−ELBO, variance ½", "↓", 2, "nats",
+        "the line above + 392 ln π = 448.7 nats: an upper bound on −ln p(x)"),
+    "neg_iwae": Spec("likelihood", "importance-weighted bound, K = 100", "↓", 2, "nats",
         "−ln of the mean of 100 weights p(x, z)/q(z|x), variance ½: a tighter upper bound on "
-        "−ln p(x); ± is the standard error over {n} test images",
-    ),
-    "neg_elbo_best": Spec(
-        "likelihood", "−ELBO, best variance", "↓", 2, "nats",
+        "−ln p(x); ± is the standard error over {n} test images"),
+    "neg_elbo_best": Spec("likelihood", "−ELBO, best variance", "↓", 2, "nats",
         "as −ELBO, with the one pixel variance that suits the training images best ({variance}); "
-        "a density of values in [0, 1], so it may be negative",
-    ),
-    "active": Spec(
-        "likelihood", "active latents", "", 0, "",
-        "latents whose KL, averaged over the test images, is above {carries} nats",
-    ),
-    "agreement": Spec(
-        "labels", "label agreement", "↑", 1, "%",
+        "a density of values in [0, 1], so it may be negative"),
+    "active": Spec("likelihood", "active latents", "", 0, "",
+        "latents whose KL, averaged over the test images, is above {carries} nats"),
+    "agreement": Spec("labels", "label agreement", "↑", 1, "%",
         "share of {n} generated images, all labels equally often, in which the feature network "
-        "sees the label that was asked for; floor: its accuracy on real test images",
-    ),
-    "gan_train_nn": Spec(
-        "labels", "GAN-train, nearest neighbor", "↑", 1, "%",
+        "sees the label that was asked for; floor: its accuracy on real test images"),
+    "gan_train_nn": Spec("labels", "GAN-train, nearest neighbor", "↑", 1, "%",
         "accuracy on {n} real test images of the label of the nearest of {n} generated images, in "
-        "pixels; floor: the same with {n} real training images",
-    ),
+        "pixels; floor: the same with {n} real training images"),
 }  # fmt: skip
 
 # The headings of floor and ceiling in each group's table
@@ -166,38 +116,25 @@ def finite(value):
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def values(result, what="value"):
-    """{score: number} of a result as attributes; what: "value", "std", "floor" or "ceiling"."""
-    return SimpleNamespace(**{key: score[what] for key, score in result["scores"].items()})
-
-
-# --- Scores ----------------------------------------------------------------------------------
+# --- Tables: (columns, rows) of texts --------------------------------------------------------
 
 
 def rows(result, group):
-    """(columns, rows) of formatted strings for one of GROUPS; no rows if the model has no such."""
-    floor, ceiling = GROUPS[group]
-    table = [
-        (
-            label(score),
-            cell(score),
-            number(score["floor"], score["digits"]),
-            number(score["ceiling"], score["digits"]),
-            score["better"],
-        )
-        for score in _of_groups(result, group)
-    ]
-    return ("score", "this run", floor, ceiling, "better"), table
+    """The scores of one of GROUPS; no rows if the model has none."""
+    table = []
+    for score in _of_groups(result, group):
+        floor, ceiling = (number(score[what], score["digits"]) for what in ("floor", "ceiling"))
+        table.append((label(score), cell(score), floor, ceiling, score["better"]))
+    return ("score", "this run", *GROUPS[group], "better"), table
 
 
 def protocols(result, *groups):
-    """(columns, rows): how each score of the groups is computed, in one line."""
+    """How each score of the groups is computed, in one line."""
     table = [(score["label"], score["protocol"]) for score in _of_groups(result, *groups)]
     return ("score", "protocol"), table
 
 
 def _of_groups(result, *groups):
-    """The scores of these groups in the order of SPECS."""
     found = [result["scores"][key] for key in SPECS if key in result["scores"]]
     return [score for score in found if score["group"] in groups]
 
@@ -211,38 +148,18 @@ def protocol(result):
     )
 
 
-# --- Labels ----------------------------------------------------------------------------------
-
-
-def per_class_rows(result):
-    """(columns, rows): what the network sees when each label is asked for (`scores.cgan`)."""
-    table = []
-    for own, (name, share) in enumerate(result["per_class"].items()):
-        counts = result["confusion"][own]
-        others = [0 if seen == own else count for seen, count in enumerate(counts)]
-        most = max(others)
-        mistake = f"{result['classes'][others.index(most)]}: {100 * most / sum(counts):.2f}%"
-        table.append((name, f"{share:.1f}%", mistake if most else "none"))
-    return ("label", "agreement", "most frequent confusion"), table
-
-
 def classroom_rows(result):
-    """(columns, rows) of what `scores.classroom` returns."""
+    """What `scores.classroom` returns."""
     columns = ("share of the training images", "images", "real only", "with as many generated")
-    table = [
-        (
-            f"{100 * row['share']:.0f}%",
-            f"{row['images']:,}",
-            _mean_of(row["real"]),
-            _mean_of(row["mixed"]),
-        )
-        for row in result
-    ]
+    table = []
+    for row in result:
+        accuracies = _mean_of(row["real"]), _mean_of(row["mixed"])
+        table.append((f"{100 * row['share']:.0f}%", f"{row['images']:,}", *accuracies))
     return columns, table
 
 
 def gan_train_rows(result):
-    """(columns, rows) of what `scores.gan_train` returns."""
+    """What `scores.gan_train` returns."""
     columns = ("trained on", "accuracy on real test images")
     return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
 
@@ -266,5 +183,4 @@ def number(value, digits):
 
 
 def _mean_of(percents):
-    spread = f" ± {statistics.stdev(percents):.2f}" if len(percents) > 1 else ""
-    return f"{statistics.fmean(percents):.2f}{spread}%"
+    return f"{statistics.fmean(percents):.2f} ± {statistics.stdev(percents):.2f}%"

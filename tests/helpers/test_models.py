@@ -143,6 +143,19 @@ def test_vae_switched_off_latents_cost_nothing():
     assert kl.abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
+def test_the_gradients_by_hand_are_those_of_autograd(beta):
+    model = vae.VAE(hidden_dim=24, latent_dim=6)
+    x, noise = torch.rand(40, 784), torch.randn(40, 6)
+    with torch.no_grad():
+        means, found = vae.backpropagate(model.parameters(), x, noise, beta)
+    recon, kl = (term.mean() for term in vae.elbo_terms(model, x, noise))
+    torch.testing.assert_close(means, torch.stack([recon, kl]).detach())
+    wanted = torch.autograd.grad(recon + beta * kl, list(model.parameters()))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
+
+
 def test_vae_interpolation_ends_at_the_two_images():
     model, (a, b) = vae.VAE(8, 4), torch.rand(2, 784)
     path = vae.interpolate(model, a, b, 5)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,6 +36,26 @@ def test_batches_show_each_image_at_most_once_in_full_batches():
     assert order.flatten().unique().numel() == 64
     with pytest.raises(ValueError, match="batch_size must be at most the 20 .* got 32"):
         training.batches(20, 32, training.rng(0, "order"))
+
+
+def test_a_step_of_adam_is_that_of_torch_bit_for_bit():
+    nets = [torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    config = SimpleNamespace(learning_rate=0.01, beta1=0.5, beta2=0.99, lr_half_life=2.0)
+    optimizers = [training.adam(net.parameters(), config, torch.device("cpu")) for net in nets]
+    for epoch in range(1, 6):
+        gradients = [torch.randn_like(weight) for weight in nets[0].parameters()]
+        for optimizer in optimizers:
+            training.set_rate(optimizer, config, epoch)
+        with torch.no_grad():
+            training.adam_step(optimizers[0], gradients)
+        for weight, gradient in zip(nets[1].parameters(), gradients, strict=True):
+            weight.grad = gradient
+        optimizers[1].step()
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.equal(a, b)
+    a, b = (optimizer.state_dict()["state"] for optimizer in optimizers)
+    assert all(torch.equal(a[n][key], b[n][key]) for n in a for key in a[n])
 
 
 def test_devices_that_are_not_there_are_named():

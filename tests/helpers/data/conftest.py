@@ -13,7 +13,7 @@ def alone(tmp_path, monkeypatch):
 
     monkeypatch.delenv("DATA_DIR", raising=False)
     monkeypatch.setattr(download, "fetch", unreachable)
-    monkeypatch.setattr(cache, "folders", lambda: [tmp_path / "cache"])
+    monkeypatch.setattr(cache, "FOLDER", tmp_path / "cache")
     clothes = data.SETS["FashionMNIST"]._replace(package="")
     monkeypatch.setitem(data.SETS, "FashionMNIST", clothes)
 

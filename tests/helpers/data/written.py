@@ -24,7 +24,7 @@ def idx(array):
     return bytes([0, 0, kind, array.ndim]) + shape + array.tobytes()
 
 
-def write_idx(root, name="MNIST", pack=None, n=4):
+def write_idx(root, name="MNIST", pack=bytes, n=4):
     """Four IDX files; returns {"train-images": path, ...}."""
     raw = root / name / "raw"
     raw.mkdir(parents=True)
@@ -32,8 +32,8 @@ def write_idx(root, name="MNIST", pack=None, n=4):
     for part, stem in STEMS.items():
         images, labels = pictures(n, len(part))
         for kind, array in (("images-idx3", images), ("labels-idx1", labels.astype(np.uint8))):
-            path = raw / f"{stem}-{kind}-ubyte{'.gz' if pack else ''}"
-            path.write_bytes((pack or bytes)(idx(array)))
+            path = raw / f"{stem}-{kind}-ubyte{'' if pack is bytes else '.gz'}"
+            path.write_bytes(pack(idx(array)))
             files[f"{part}-{kind[:6]}"] = path
     return files
 
@@ -76,15 +76,11 @@ def refusal(root, source, name="MNIST", **settings):
     return line
 
 
-def flipped(content, place, bits):
-    return content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :]
-
-
-def right_or_refused(path, read, bits, images):
+def flips(path, read, bits, images):
     """Every byte changed: the right images, or an error that begins with the path."""
     whole = path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(flipped(whole, place, bits))
+    for i, byte in enumerate(whole):
+        path.write_bytes(whole[:i] + bytes([byte ^ bits]) + whole[i + 1 :])
         try:
             np.testing.assert_array_equal(read(path)[0], images)
         except (ValueError, OSError) as error:

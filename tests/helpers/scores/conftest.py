@@ -10,10 +10,8 @@ from helpers import data
 def digits():
     """Some stand-in digits; called verified, so that the pinned network looks at them."""
     full = data.load("MNIST", "sample")
-    train, test = (
-        data.Images(part.images[:n], part.labels[:n])
-        for part, n in ((full.train, 4000), (full.test, 1000))
-    )
+    train = data.Images(full.train.images[:4000], full.train.labels[:4000])
+    test = data.Images(full.test.images[:1000], full.test.labels[:1000])
     return full._replace(train=train, test=test, verified=True)
 
 
@@ -24,15 +22,11 @@ def options(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sampler():
-    """sampler(part, change): samples that are images of a data.Images, changed."""
+    """sampler(images, change): samples that are some of these images, changed."""
 
-    def make(part, change=lambda images, rng: images):
-        images = torch.from_numpy(part.images)
-
-        def sample(n, rng):
-            return change(images[torch.randperm(len(images), generator=rng)[:n]], rng)
-
-        return sample
+    def make(images, change=lambda images, rng: images):
+        images = torch.from_numpy(images)
+        return lambda n, rng: change(images[torch.randperm(len(images), generator=rng)[:n]], rng)
 
     return make
 
