@@ -6,7 +6,8 @@
 
 Of a module every `raise` that stands under an `if` or an `except` is replaced by `pass`, and the
 module's tests are run (for helpers/data/csv.py: test_data_csv.py, test_csv.py or test_data.py of
-tests/helpers, whichever are there). Prints what survived; exit status 1 if anything did.
+tests/helpers and all of tests/helpers/data, whichever are there). Prints what survived; exit
+status 1 if anything did.
 """
 
 import ast
@@ -40,7 +41,7 @@ TABLE = [
     ("helpers/checkpoint.py", "folder.resolve()", "folder", STATE),
     ("helpers/checkpoint.py", "yield from _tensors", "_tensors", STATE),
     ("helpers/checkpoint.py", "hexdigest().encode() != digest", "hexdigest() == digest", STATE),
-    ("helpers/checkpoint.py", "weights_only=True", "weights_only=False", STATE),
+    ("helpers/checkpoint.py", "\"cpu\", weights_only=True", "\"cpu\", weights_only=False", STATE),
     ("helpers/checkpoint.py", "map_location=\"cpu\"", "map_location=None", STATE),
     ("helpers/checkpoint.py", "(\"fused\", \"capturable\", \"foreach\")", "()", STATE),
     ("helpers/checkpoint.py", "name not in FREE_ON_RESUME and", "", STATE),
@@ -50,56 +51,45 @@ TABLE = [
 ]  # fmt: skip
 
 
-def guarded_raises(source):
-    """(line, source with that `raise` disabled) for each one under an `if` or an `except`."""
-    raises = set()
+def mutants(module):
+    """(file, what, mutated source, tests) for each `raise` under an `if` or an `except`."""
+    source, raises = (ROOT / module).read_text(encoding="utf-8"), set()
     for guard in ast.walk(ast.parse(source)):
         if isinstance(guard, (ast.If, ast.ExceptHandler)):
             raises |= {node for node in ast.walk(guard) if isinstance(node, ast.Raise)}
     for node in sorted(raises, key=lambda node: node.lineno):
         lines = source.encode().splitlines(keepends=True)  # columns are counted in bytes
+        before = lines[node.lineno - 1][: node.col_offset]
         after = lines[node.end_lineno - 1][node.end_col_offset :]
-        lines[node.lineno - 1 : node.end_lineno] = [
-            lines[node.lineno - 1][: node.col_offset] + b"pass" + after
-        ]
-        yield node.lineno, b"".join(lines).decode()
+        lines[node.lineno - 1 : node.end_lineno] = [before + b"pass" + after]
+        yield module, f"{module}:{node.lineno}: raise", b"".join(lines).decode(), tests_of(module)
+
+
+def table():
+    for file, old, new, tests in TABLE:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        mutated = source.replace(old, new) if source.count(old) == 1 else None
+        yield file, f"{file}: {old!r} -> {new!r}", mutated, tests
 
 
 def tests_of(module):
     top, *parts = Path(module).with_suffix("").parts
     parts = [part for part in parts if part != "__init__"]
     names = {"_".join(parts), parts[-1], parts[0]}
-    found = [f"tests/{top}/test_{n}.py" for n in names] + [f"tests/{'/'.join([top, *parts])}"]
+    found = [f"tests/{top}/test_{n}.py" for n in names] + [f"tests/{top}/{parts[0]}"]
     return " ".join(sorted(path for path in found if (ROOT / path).exists()))
 
 
 def passes(copy, tests):
     """Whether the tests pass there; a hang counts as noticed."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(copy)}
+    own = {"cwd": copy, "env": os.environ | {"PYTHONPATH": str(copy)}, "timeout": 600}
     try:
-        done = subprocess.run(
-            [*command, *tests.split()], cwd=copy, env=environment, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=600,
-        )  # fmt: skip
+        return not subprocess.run(
+            [*command, *tests.split()], capture_output=True, **own
+        ).returncode
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
-
-
-def mutants(modules):
-    """(file, where, mutated source, tests) of every mutant that is asked for."""
-    for module in modules:
-        for line, mutated in guarded_raises((ROOT / module).read_text(encoding="utf-8")):
-            yield module, f"{module}:{line}: raise", mutated, tests_of(module)
-
-
-def table():
-    for file, old, new, tests in TABLE:
-        source = (ROOT / file).read_text(encoding="utf-8")
-        what = f"{file}: {old!r} -> {new!r}"
-        mutated = source.replace(old, new) if source.count(old) == 1 else None
-        yield file, what, mutated, tests
 
 
 def main(words):
@@ -107,7 +97,8 @@ def main(words):
     if not words:
         found = [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("workflow/**/*.py")]
         modules = sorted(str(path.relative_to(ROOT)) for path in found)
-    chosen = [*mutants(modules), *(table() if not words or "--table" in words else ())]
+    chosen = [mutant for module in modules for mutant in mutants(module)]
+    chosen += table() if not words or "--table" in words else ()
     survived, sound = [], {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy, left_out = Path(folder) / "project", (".git", ".venv", "build", "__pycache__")

@@ -11,7 +11,7 @@ ROWS = [line for line in TABLE.splitlines() if re.match(r"\| *\d", line)]
 
 def marked():
     """The numbers of all faults that tests are marked with, those of parameters included."""
-    for path in ROOT.glob("tests/*/test_*.py"):
+    for path in ROOT.glob("tests/**/test_*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("mark.fault"):
                 yield from (number.value for number in call.args)
