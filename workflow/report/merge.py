@@ -1,5 +1,5 @@
 """One report of several executed notebooks: abstract, datasets, their sections, references,
-appendix; as items (see document.py) and what goes on the title page."""
+appendix; as items (see document.py), and what goes on the title page."""
 
 import re
 from pathlib import Path
@@ -18,10 +18,11 @@ SOURCES = {
 }
 
 
-def merge(sources, profile="", title="", authors=(), date=""):
-    """(items, front, names) of a report: what document.translate takes.
+def merge(sources, profile="", title="", authors=(), date="", partial=False):
+    """The report as typeset.html and typeset.pdf take it: what is on the title page, the items,
+    and in `names` the notebook that a name in a link means.
 
-    sources: a sequence of check.Source. `names` maps a notebook's names to the one in its items.
+    sources: a sequence of check.Source. partial: links may lead to notebooks that are not there.
     """
     manifests = [source.manifest for source in sources]
     front = {
@@ -39,11 +40,11 @@ def merge(sources, profile="", title="", authors=(), date=""):
     items = [text_item(_text("abstract"), "text/abstract.md", abstract=True), *_datasets(sources)]
     for source in sources:
         items += items_of(source.notebook, source.path)
-    items.sort(key=lambda item: not item.get("abstract"))
     items.append(text_item("# References", "the references", numbering="none"))
     items.append({"kind": "References", "at": "the references", "notebook": ""})
     items += _appendix(manifests)
-    return items, front, names
+    items.sort(key=lambda item: not item.get("abstract"))
+    return {"front": front, "names": names, "partial": partial, "items": items}
 
 
 def code(value):
@@ -121,8 +122,7 @@ def _datasets(sources):
     for name, text in (part.split("\n", 1) for part in parts):
         if name in about:
             opening += f"\n\n## {about[name]}\n{text}"
-    place = "text/datasets.md"
-    yield text_item(opening, place)
+    yield text_item(opening, "text/datasets.md", numbering="none")
     yield _table(
         "table-datasets",
         "The images behind each section. “Verified” means that the images are, by their SHA-256, "
