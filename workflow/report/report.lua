@@ -243,9 +243,8 @@ local function heading(el)
     .. write { pandoc.Plain(el.content) } .. "] <" .. entry.id .. ">")
 end
 
-local function scrolling(el)  -- only a table with a number has a size, see document.py
-  if not html then return el end
-  return pandoc.Div({ el }, pandoc.Attr("", { "scroll", item.size }, { tabindex = "0" }))
+local function scrolling(el)
+  return html and pandoc.Div({ el }, pandoc.Attr("", { "scroll" }, { tabindex = "0" })) or el
 end
 
 local function line(text) return read_line(text):walk(harmless):walk(typeset) end
@@ -286,11 +285,16 @@ function render.Table(it)
     return pandoc.List(texts):map(function(text) return { pandoc.Plain(line(text)) } end)
   end
   local sides = pandoc.List(it.align):map(function(side) return "Align" .. side end)
-  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(caption(it), sides,
+  local above = caption(it)
+  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(html and {} or above, sides,
     sides:map(function() return 0 end), cells(it.columns), pandoc.List(it.rows):map(cells)))
   el.bodies[1].row_head_columns = 1
+  if html then  -- the caption does not scroll
+    return { block('<figure class="table ' .. it.size .. '" id="' .. it.id .. '"><figcaption>'
+      .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
+  end
   el.identifier = it.id
-  return { scrolling(el) }
+  return { el }
 end
 
 -- Numbering: first through all items, because a reference may point forward -------------------------
