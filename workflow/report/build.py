@@ -1,9 +1,11 @@
 """Build the report: `python -m workflow.report.build NOTEBOOK... --out FOLDER`.
 
 Writes report.html and report.pdf, each built aside and renamed, so that a failed build leaves the
-earlier report as it was. One notebook, or some: `... 02_gan.ipynb --out FOLDER --partial`, which
-accepts missing figures, links to notebooks that are not there and different data. Exit code 0: both written. 1: refused, nothing written, one line for each
+earlier report as it was. Exit code 0: both written. 1: refused, nothing written, one line for each
 reason. 2: the HTML was written, the PDF was not. 130: interrupted, nothing written.
+
+A report of some notebooks, or of one: `... 02_gan.ipynb --out FOLDER --partial`, which accepts
+missing figures, links to notebooks that are not there and other data under the same name.
 """
 
 import argparse

@@ -23,8 +23,8 @@ SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="
 KINDS = SCHEMA["$defs"]
 # What matplotlib draws with. Nothing here runs; `_svg_size` sees to it that nothing is fetched.
 SVG_TAGS = set(
-    "svg g defs path rect circle line polyline polygon ellipse use clipPath text tspan image style "
-    "title desc metadata RDF Work type date format creator Agent linearGradient stop".split()
+    "svg g defs path rect circle line polyline polygon ellipse use clipPath text tspan image "
+    "style title desc metadata RDF Work type date format creator Agent".split()
 )
 
 
