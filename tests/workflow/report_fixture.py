@@ -24,10 +24,10 @@ $$
 $$f(x) = \begin{cases} x & \text{if } x > 0 \\ 0.2\,x & \text{otherwise} \end{cases} \qquad
 A = \begin{pmatrix} a & b \\ c & d \end{pmatrix} \otimes B \odot C, \; X \cap Y, \; a \! b$$
 
-\begin{align*}
+$$\begin{aligned}
 \min_G \max_D V(D, G) &= \mathbb{E}_{x}[\log D(x)] + \mathbb{E}_{z}[\log(1 - D(G(z)))] \\
 &= \operatorname*{arg\,max}_\theta \bigotimes_i \hat{x}_i \ominus \tilde{y} \to \lVert w \rVert_2
-\end{align*}
+\end{aligned}$$
 
 Inline $\|x - \hat{x}\|^2$, $z \sim \mathcal{U}(-1, 1)^{200}$, $\ln 4 \approx 1.386$,
 $\nabla_\theta$, $\mathbf{1}[k = y]$.

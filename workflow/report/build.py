@@ -54,7 +54,7 @@ def build(options):
         reason = str(getattr(error, "strerror", None) or error)
     write(files)
     for path, content in files.items():
-        _say(f"{path}  {_size(content)}")
+        _say(f"{path}  {len(content) / 1e6:.2f} MB")
     if paths[1] in files:
         return 0
     _complain(reason)
@@ -125,11 +125,6 @@ def _say(text):
         print(text, flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, else Python complains at exit
-
-
-def _size(content):
-    size = len(content)
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
 
 
 if __name__ == "__main__":

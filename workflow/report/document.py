@@ -25,13 +25,8 @@ _BLANK = {"", "-", "–", "—", "n/a"}
 _ARROWS = {"↑", "↓", "→", "≈", "=", "✓", "✗"}
 # A hyphen that stands for minus: before a number, or before the name that a label begins with.
 _MINUS = re.compile(r"(?<![^\s(\[±])-(?=\.?\d)|^-(?=[A-Za-z])")
-# Code, which stays; mathematics between dollar signs; a bare LaTeX environment.
-_DISPLAY = re.compile(
-    r"^ *(`{3,}|~{3,}).*?(?:^ *\1|\Z)|^[ \t]*\$\$.*?\$\$"
-    r"|^[ \t]*\\begin\{(align|gather|equation)(\*?)\}(?P<tex>.*?)\\end\{\2\3\}",
-    re.M | re.S,
-)
-_ENVIRONMENT = {"align": "aligned", "gather": "gathered"}
+# Code, which stays, or mathematics between dollar signs.
+_DISPLAY = re.compile(r"^ *(`{3,}|~{3,}).*?(?:^ *\1|\Z)|^[ \t]*\$\$.*?\$\$", re.M | re.S)
 
 
 def clean(text):
@@ -142,23 +137,8 @@ def _figure(data, report, place):
 
 
 def _formulas_on_one_line(text):
-    """Markdown with each displayed formula on one line.
-
-    A line of it that begins with -, + or = would be read as a list or a heading. A bare LaTeX
-    environment, which JupyterLab accepts, gets its dollar signs.
-    """
-
-    def joined(found):
-        if found[1]:
-            return found[0]
-        tex = found[0]
-        if found[2]:
-            inner = _ENVIRONMENT.get(found[2])
-            tex = found["tex"]
-            tex = rf"$$\begin{{{inner}}}{tex}\end{{{inner}}}$$" if inner else f"$${tex}$$"
-        return " ".join(tex.split("\n"))
-
-    return _DISPLAY.sub(joined, text)
+    """Markdown in which no line of a formula begins with -, + or =, a list or a heading else."""
+    return _DISPLAY.sub(lambda found: found[0] if found[1] else found[0].replace("\n", " "), text)
 
 
 def _minus(text):

@@ -45,12 +45,9 @@ end
 
 -- Citations: a link to a paper of refs.bib gets a number, in order of appearance ------------------
 
--- One key per paper however it is linked: http or https, abs or pdf, with or without a version.
+-- One key per paper, its abstract or its PDF, with or without a version.
 local function address(url)
-  return (url:gsub("^http:", "https:"):gsub("^https://www%.", "https://")
-    :gsub("^https://arxiv%.org/pdf/", "https://arxiv.org/abs/"):gsub("%.pdf$", "")
-    :gsub("^(https://arxiv%.org/abs/[%d.]+)v%d+$", "%1")
-    :gsub("^https://dx%.doi", "https://doi"):gsub("/$", ""))
+  return (url:gsub("/pdf/", "/abs/"):gsub("%.pdf$", ""):gsub("v%d+$", ""):gsub("/$", ""))
 end
 local papers, cited, numbers = {}, pandoc.List(), {}
 local function open_bibliography()
@@ -148,6 +145,9 @@ local harmless = {
     if el.text:match("^%s*<!%-%-.*%-%->%s*$") then return {} end
     return pandoc.Para { pandoc.Str(el.text) }
   end,
+  Str = function(el)
+    if el.text:match("^\\begin{") then problem("mathematics without dollar signs: " .. el.text) end
+  end,
   Span = function(el) return el.content end,
   Div = function(el) return el.content end,
   Code = function(el) return pandoc.Code(el.text) end,
@@ -214,18 +214,7 @@ local function mathematics(el)
     .. ", alt: " .. quoted(el.text) .. ", " .. markup .. ");")
 end
 
--- No line begins with the percent sign of a number.
-local function percent(inlines)
-  for i = 2, #inlines - 1 do
-    local before, after = inlines[i - 1], inlines[i + 1]
-    if (inlines[i].t == "Space" or inlines[i].t == "SoftBreak") and before.t == "Str"
-        and before.text:match("%d$") and after.t == "Str" and after.text:match("^%%") then
-      inlines[i] = pandoc.Str("\u{a0}")
-    end
-  end
-  return inlines
-end
-local typeset = { Math = mathematics, Inlines = percent }
+local typeset = { Math = mathematics }
 
 -- Items: what each becomes --------------------------------------------------------------------------
 
