@@ -5,8 +5,6 @@ import copy
 import io
 import json
 import re
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -470,24 +468,6 @@ def test_without_pandoc_nothing_is_written(tmp_path, monkeypatch, capsys):
     built = make(tmp_path)
     assert built.code == 1 and not built.files
     assert capsys.readouterr().err.startswith("pandoc cannot be run: No pandoc was found\n")
-
-
-@pytest.mark.fault(82)
-def test_a_full_disk_keeps_the_old_report(tmp_path):
-    out, paths = tmp_path / "out", fixture.write(tmp_path / "in")
-    out.mkdir()
-    for name in ("report.html", "report.pdf", "other"):
-        (out / name).write_text(name)
-
-    def small():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
-
-    command = [sys.executable, "-m", "workflow.report.build", *map(str, paths), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small)
-    assert (done.returncode, done.stderr) == (1, f"{out / 'report.html'}: File too large\n")
-    assert all(path.read_text() == path.name for path in out.iterdir())
-    assert len(list(out.iterdir())) == 3
 
 
 def test_a_typst_error_names_notebook_and_cell():
