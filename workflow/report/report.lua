@@ -283,7 +283,8 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  return { el }
+  if #it.rows <= 12 then return { el } end  -- a longer one breaks, and repeats its head
+  return { block("#[#show figure: set block(breakable: true)"), el, block("]") }
 end
 
 -- Numbering: first through all items, because a reference may point forward -------------------------
