@@ -24,10 +24,10 @@ $$
 $$f(x) = \begin{cases} x & \text{if } x > 0 \\ 0.2\,x & \text{otherwise} \end{cases} \qquad
 A = \begin{pmatrix} a & b \\ c & d \end{pmatrix} \otimes B \odot C, \; X \cap Y, \; a \! b$$
 
-\begin{align*}
+$$\begin{aligned}
 \min_G \max_D V(D, G) &= \mathbb{E}_{x}[\log D(x)] + \mathbb{E}_{z}[\log(1 - D(G(z)))] \\
 &= \operatorname*{arg\,max}_\theta \bigotimes_i \hat{x}_i \ominus \tilde{y} \to \lVert w \rVert_2
-\end{align*}
+\end{aligned}$$
 
 Inline $\|x - \hat{x}\|^2$, $z \sim \mathcal{U}(-1, 1)^{200}$, $\ln 4 \approx 1.386$,
 $\nabla_\theta$, $\mathbf{1}[k = y]$.
@@ -40,7 +40,6 @@ $\nabla_\theta$, $\mathbf{1}[k = y]$.
 > A quotation, with *emphasis*, **weight** and ~~deletion~~.
 
 1. first
-2. second
    - nested
 
 ```python
@@ -72,35 +71,42 @@ SVG = (
 )
 
 
-def figure(label, caption=None, alt=None, svg=None, **size):
+def figure(label, svg=None, **size):
     content = svg.encode() if svg else png(shade=len(label), **size)
     data = {"image/svg+xml": svg} if svg else {"image/png": base64.b64encode(content).decode()}
     return display(
         data | {"text/plain": sha(content)[:12]},
         kind="figure",
         label=label,
-        caption=caption or f"What the generator draws, picture {label}, with $z$ fixed.",
-        alt=alt or f"A row of gray images, {label}",
+        caption=f"What the generator draws, picture {label}, with $z$ fixed.",
+        alt=f"A row of gray images, {label}",
         sha256=sha(content),
         width=6.0,
         real=True,
     )
 
 
-def table(label="layers", long=False, see=""):
-    columns = ["layer", "output shape", "parameters", r"$\sigma$"]
-    rows = [
-        ["`Linear`", "(N, 64)", "50,240", "0.021"],
-        ["ReLU", "(N, 64)", "0", "–"],
-        ["`Linear`", "(N, 784)", "50,960", "1.5 ± 0.2"],
-    ]
+LAYERS = [
+    ["layer", "output shape", "parameters", r"$\sigma$"],
+    ["`Linear`", "(N, 64)", "50,240", "0.021"],
+    ["ReLU", "(N, 64)", "0", "–"],
+    ["`Linear`", "(N, 784)", "50,960", "1.5 ± 0.2"],
+]
+SIGNS = [
+    ["-ELBO", "score", "code", "better"],
+    ["-KL", "-1.5 ± 0.2", "`-1`", "↑"],
+    ["1e-5", "2-3", "-", "≈"],
+]
+
+
+def table(label="layers", rows=LAYERS, see=""):
     return display(
         {"text/html": "<table><td>FROM PANDAS</table>", "text/plain": "FROM PANDAS"},
         kind="table",
         label=label,
         caption=f"The layers and their sizes{see}.",
-        columns=columns,
-        rows=rows * (12 if long else 1),
+        columns=list(rows[0]),
+        rows=[list(row) for row in rows[1:]],
     )
 
 
@@ -110,25 +116,12 @@ LISTING = "class Generator(nn.Module):\n" + "\n".join(
 )
 
 
-def source(title, code=LISTING):
-    return display(
-        {"text/markdown": f"```python\n{code}\n```", "text/plain": code},
-        kind="source",
-        title=title,
-    )
-
-
 def text(markdown, kind="text"):
     return display({"text/markdown": markdown, "text/plain": markdown}, kind=kind)
 
 
-def stream(lines, name="stdout"):
-    return v4.new_output("stream", name=name, text=lines)
-
-
-def manifest(name, dataset, figures, **changes):
-    digest = sha(dataset.encode())
-    base = {
+def manifest(name, dataset, figures):
+    return {
         "notebook": name,
         "parameters": {
             "dataset": dataset,
@@ -150,8 +143,7 @@ def manifest(name, dataset, figures, **changes):
             "sha256": {
                 part: sha(f"{dataset} {part}".encode())
                 for part in ("train-images", "train-labels", "test-images", "test-labels")
-            }
-            | {"train-images": digest},
+            },
         },
         "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.3.1"},
         "device": "cpu, 2 threads",
@@ -161,7 +153,6 @@ def manifest(name, dataset, figures, **changes):
             out.metadata["report"]["label"]: out.metadata["report"]["sha256"] for out in figures
         },
     }
-    return base | changes
 
 
 def notebook(name, title, dataset, figures, tables, prose, epochs):
@@ -185,11 +176,15 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
         v4.new_code_cell(
             "config = GANConfig(epochs=epochs)\nfor record in train(config, seed=0):\n"
             '    print(f"epoch {record.epoch:3d}", flush=True)  # one line each',
-            outputs=[stream(losses)],
+            outputs=[v4.new_output("stream", name="stdout", text=losses)],
         ),
         v4.new_code_cell(
             "# Draw the samples.\nrun.figure(draw())",
-            outputs=with_captions(figures),
+            outputs=[
+                out
+                for shown in figures  # each followed by the caption that JupyterLab shows
+                for out in (shown, text(f"CAPTION {shown.metadata.report.caption}", "caption"))
+            ],
             metadata={"tags": ["hide-input"]},
         ),
         v4.new_code_cell("run.table(tables)", outputs=tables, metadata={"tags": ["hide-input"]}),
@@ -205,7 +200,13 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
         v4.new_code_cell("run.finish()", outputs=[record], metadata={"tags": ["hide-input"]}),
         v4.new_code_cell(
             "run.source(gan.Generator)",
-            outputs=[source("helpers/gan.py: Generator")],
+            outputs=[
+                display(
+                    {"text/markdown": f"```python\n{LISTING}\n```", "text/plain": LISTING},
+                    kind="source",
+                    title="helpers/gan.py: Generator",
+                )
+            ],
             metadata={"tags": ["remove-input"]},
         ),
     ]
@@ -226,52 +227,47 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
     )
 
 
-def with_captions(figures):
-    """Each figure followed by the caption that JupyterLab shows."""
-    return [
-        out
-        for shown in figures
-        for out in (shown, text(f"CAPTION {shown.metadata.report.caption}", "caption"))
-    ]
-
-
 def three():
     """{file name: notebook} of a whole, faultless report."""
-    return {
-        "01_vae.ipynb": notebook(
-            "01_vae",
-            "A variational autoencoder",
-            "FashionMNIST",
-            [figure("figure-1"), figure("figure-2"), figure("losses", svg=SVG)],
-            [table(see=", drawn in [Figure](#figure-1)"), table("all-layers", long=True)],
-            "After [Kingma & Welling 2014](https://arxiv.org/abs/1312.6114). [Figure](#figure-1) "
-            "and [the next](#figure-2) show it, [Figure](#losses) how it learned; the GAN of "
-            "[Section](02_gan.ipynb) is sharper ([Figure](02_gan.ipynb#figure-3)), on the data of "
-            "[Section](#datasets). `Figure 99` is code, and Figure 99 a word. Table 1 of "
-            "[Lucic et al. 2018](https://arxiv.org/abs/1711.10337) is theirs.",
-            3,
-        ),
-        "02_gan.ipynb": notebook(
-            "02_gan",
-            "A generative adversarial network",
-            "MNIST",
-            [figure("figure-3"), figure("figure-4"), figure("figure-5"), figure("losses")],
-            [table()],
-            "After [Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661) and "
-            "[the first](https://arxiv.org/abs/1312.6114). See [Figure](#losses) and "
-            "[Section](01_vae.ipynb#Mathematics-of-every-kind).",
-            24,
-        ),
-        "03_cgan.ipynb": notebook(
-            "03_cgan",
-            "A conditional network",
-            "MNIST",
-            [figure("figure-6", height=320)],
-            [table()],
-            "It draws what it is asked for: [Figure](#figure-6), [Section](#The-model).",
-            5,
-        ),
-    }
+    first = notebook(
+        "01_vae",
+        "Problem 1: a VAE",
+        "FashionMNIST",
+        [figure("figure-1"), figure("figure-2"), figure("losses", svg=SVG)],
+        [
+            table(see=", drawn in [Figure](#figure-1)"),
+            table("all-layers", LAYERS + LAYERS[1:] * 11),
+            table("signs", SIGNS),
+        ],
+        "After [Kingma & Welling 2014](https://arxiv.org/abs/1312.6114). [Figure](#figure-1) "
+        "and [the next](#figure-2) show it, [Figure](#losses) how it learned; the GAN of "
+        "[Section](02_gan.ipynb) is sharper ([Figure](02_gan.ipynb#figure-3)), on the data of "
+        "[Section](#datasets). `Figure 99` is code, and Figure 99 a word. Table 1 of "
+        "[Lucic et al. 2018](https://arxiv.org/abs/1711.10337) is theirs.",
+        3,
+    )
+    second = notebook(
+        "02_gan",
+        "Problem 2: a GAN",
+        "MNIST",
+        [figure("figure-3"), figure("figure-4"), figure("figure-5"), figure("losses")],
+        [table()],
+        "After [Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661) and "
+        "[the first](https://arxiv.org/abs/1312.6114). See [Figure](#losses) and "
+        "[Section](01_vae.ipynb#Mathematics-of-every-kind).",
+        24,
+    )
+    del second.cells[9].outputs[0].metadata.report.manifest.parameters["snapshot_epochs"]
+    third = notebook(
+        "03_cgan",
+        "Problem 3: a conditional GAN",
+        "MNIST",
+        [figure("figure-6", height=320)],
+        [table()],
+        "It draws what it is asked for: [Figure](#figure-6), [Section](#The-model).",
+        5,
+    )
+    return {"01_vae.ipynb": first, "02_gan.ipynb": second, "03_cgan.ipynb": third}
 
 
 def write(folder, notebooks=None):

@@ -3,6 +3,9 @@
 Writes report.html and report.pdf, each built aside and renamed, so that a failed build leaves the
 earlier report as it was. Exit code 0: both written. 1: refused, nothing written, one line for each
 reason. 2: the HTML was written, the PDF was not. 130: interrupted, nothing written.
+
+A report of some notebooks, or of one: `... 02_gan.ipynb --out FOLDER --partial`, which accepts
+missing figures, links to notebooks that are not there and other data under the same name.
 """
 
 import argparse
@@ -28,16 +31,17 @@ def build(options):
     """Read, check, build and write; returns the exit code."""
     # imported here, where an interrupt is one line: they take a second
     from workflow.report.check import ReportError
-    from workflow.report.exporters import html, pdf, timestamp
     from workflow.report.merge import merge
+    from workflow.report.typeset import html, pdf, timestamp
 
     paths = options.out / "report.html", options.out / "report.pdf"
     authors = [name for text in options.author for name in text.split(",") if name.strip()]
     try:
         timestamp()
-        sources = read_all(options.notebooks, options.allow_mixed)
-        report = merge(sources, options.profile, options.title, authors, options.date)
-        files = {paths[0]: html(*report).encode()}
+        sources = read_all(options.notebooks, options.partial)
+        front = options.profile, options.title, authors, options.date
+        report = merge(sources, *front, options.partial)
+        files = {paths[0]: html(report).encode()}
         options.out.mkdir(parents=True, exist_ok=True)
     except ReportError as error:
         for line in error.problems:
@@ -45,12 +49,12 @@ def build(options):
         _complain(f"{options.out}: no report written, what was there is unchanged")
         return 1
     try:
-        files[paths[1]] = pdf(*report, notice=_complain)
+        files[paths[1]] = pdf(report, notice=_complain)
     except (ImportError, OSError, RuntimeError, ReportError) as error:
         reason = str(getattr(error, "strerror", None) or error)
     write(files)
     for path, content in files.items():
-        _say(f"{path}  {_size(content)}")
+        _say(f"{path}  {len(content) / 1e6:.2f} MB")
     if paths[1] in files:
         return 0
     _complain(reason)
@@ -59,7 +63,7 @@ def build(options):
     return 2
 
 
-def read_all(paths, allow_mixed=False):
+def read_all(paths, partial=False):
     """Sources of all notebooks, checked one by one and together; ReportError lists every fault."""
     from workflow.report.check import ReportError, check_together, read
 
@@ -71,7 +75,7 @@ def read_all(paths, allow_mixed=False):
             problems += error.problems
     if problems:
         raise ReportError(problems)
-    check_together(sources, allow_mixed)
+    check_together(sources, partial)
     return sources
 
 
@@ -103,9 +107,7 @@ def _options(arguments):
         "--author", action="append", default=[], help="may be repeated; commas separate several"
     )
     parser.add_argument("--date", default="", help="named on the title page")
-    parser.add_argument(
-        "--allow-mixed", action="store_true", help="accept different data of the same name"
-    )
+    parser.add_argument("--partial", action="store_true", help="accept unfinished work")
     return parser.parse_args(arguments)
 
 
@@ -123,11 +125,6 @@ def _say(text):
         print(text, flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, else Python complains at exit
-
-
-def _size(content):
-    size = len(content)
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
 
 
 if __name__ == "__main__":

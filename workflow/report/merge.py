@@ -1,5 +1,5 @@
 """One report of several executed notebooks: abstract, datasets, their sections, references,
-appendix; as items (see document.py) and what goes on the title page."""
+appendix; as items (see document.py), and what goes on the title page."""
 
 import re
 from pathlib import Path
@@ -18,10 +18,11 @@ SOURCES = {
 }
 
 
-def merge(sources, profile="", title="", authors=(), date=""):
-    """(items, front, names) of a report: what document.translate takes.
+def merge(sources, profile="", title="", authors=(), date="", partial=False):
+    """The report as typeset.html and typeset.pdf take it: what is on the title page, the items,
+    and in `names` the notebook that a name in a link means.
 
-    sources: a sequence of check.Source. `names` maps a notebook's names to the one in its items.
+    sources: a sequence of check.Source. partial: links may lead to notebooks that are not there.
     """
     manifests = [source.manifest for source in sources]
     front = {
@@ -39,18 +40,16 @@ def merge(sources, profile="", title="", authors=(), date=""):
     items = [text_item(_text("abstract"), "text/abstract.md", abstract=True), *_datasets(sources)]
     for source in sources:
         items += items_of(source.notebook, source.path)
-    items.sort(key=lambda item: not item.get("abstract"))
     items.append(text_item("# References", "the references", numbering="none"))
     items.append({"kind": "References", "at": "the references", "notebook": ""})
     items += _appendix(manifests)
-    return items, front, names
+    items.sort(key=lambda item: not item.get("abstract"))
+    return {"front": front, "names": names, "partial": partial, "items": items}
 
 
 def code(value):
     """Inline code in Markdown, whatever the text holds."""
-    text = " ".join(str(value).split())
-    if not text:
-        return "(empty)"
+    text = " ".join(str(value).split()) or '""'
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"
@@ -121,8 +120,7 @@ def _datasets(sources):
     for name, text in (part.split("\n", 1) for part in parts):
         if name in about:
             opening += f"\n\n## {about[name]}\n{text}"
-    place = "text/datasets.md"
-    yield text_item(opening, place)
+    yield text_item(opening, "text/datasets.md", numbering="none")
     yield _table(
         "table-datasets",
         "The images behind each section. “Verified” means that the images are, by their SHA-256, "
@@ -143,36 +141,24 @@ def _appendix(manifests):
         return text_item(markdown, "the appendix", numbering="appendix")
 
     names = [literal(m["notebook"]) for m in manifests]
+    parameters = [{code(k): code(v) for k, v in m["parameters"].items()} for m in manifests]
     yield text(_text("appendix") + "\n\n## Parameters")
     yield _table(
         "table-parameters",
         "Every parameter of this run; a cell is empty where a notebook has no such parameter.",
         ["Parameter", *names],
-        [
-            [code(name)]
-            + [
-                code('""' if m["parameters"][name] == "" else m["parameters"][name])
-                if name in m["parameters"]
-                else ""
-                for m in manifests
-            ]
-            for name in _parameters(manifests)
-        ],
+        _beside(parameters),
     )
     yield text("## Software, hardware and time")
-    rows = []
-    for name in dict.fromkeys(name for m in manifests for name in m["versions"]):
-        rows.append([literal(name), *(literal(m["versions"].get(name, "–")) for m in manifests)])
-    rows.append(["Device", *(literal(m.get("device", "–")) for m in manifests)])
-    rows.append(["Git revision", *(literal(_revision(m)) for m in manifests)])
-    for key in dict.fromkeys(key for m in manifests for key in m["seconds"]):
-        rows.append([f"Time, {literal(key)}", *(_time(m["seconds"].get(key)) for m in manifests)])
-    rows += _trained(manifests)
-    caption = "Versions, device, revision of the project and run times."
-    yield _table("table-software", caption, ["", *names], rows)
+    yield _table(
+        "table-software",
+        "Versions, device, revision of the project and run times.",
+        ["", *names],
+        _beside([_made_with(m) for m in manifests]),
+    )
     yield text("## Data")
     hashes = dict.fromkeys(
-        (_title(m["data"]), part, digest)
+        (literal(_title(m["data"])), literal(part.replace("-", " ")), code(digest))
         for m in manifests
         for part, digest in m["data"]["sha256"].items()
     )
@@ -180,37 +166,31 @@ def _appendix(manifests):
         "table-hashes",
         "SHA-256 of every array that was used, in its IDX serialization.",
         ["Dataset", "Part", "SHA-256"],
-        [
-            [literal(title), literal(part.replace("-", " ")), code(digest)]
-            for title, part, digest in hashes
-        ]
-        or [["–"] * 3],
+        list(hashes) or [["–"] * 3],
     )
 
 
-def _trained(manifests):
-    """Rows that say where the epochs of each run come from, one for each session."""
-    sessions = [m.get("trained") or [] for m in manifests]
-    for index in range(max(map(len, sessions), default=0)):
-        row = [f"Trained, session {index + 1}" if max(map(len, sessions)) > 1 else "Trained"]
-        for listed in sessions:
-            if index >= len(listed):
-                row.append("–")
-                continue
-            one = listed[index]
-            first, last = one["epochs"]
-            where = f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
-            row.append(literal(where + f"revision {_revision(one)}"))
-        yield row
+def _beside(columns):
+    """Rows of a table whose columns are dicts: first what all of them have."""
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
+    return sorted(rows, key=lambda row: row.count("")) or [["–"] * (len(columns) + 1)]
 
 
-def _parameters(manifests):
-    """Names of all parameters: the most important, those of all notebooks, the others."""
-    names = list(dict.fromkeys(name for m in manifests for name in m["parameters"]))
-    first = ("seed", "dataset", "source", "epochs", "batch_size", "learning_rate")
-    rank = {name: index for index, name in enumerate(first)}
-    missing = {name: sum(name not in m["parameters"] for m in manifests) for name in names}
-    return sorted(names, key=lambda name: (rank.get(name, len(rank)), missing[name])) or ["–"]
+def _made_with(manifest):
+    """{what: value} of versions, device and times, and where the epochs of a run come from."""
+    values = {literal(name): literal(value) for name, value in manifest["versions"].items()}
+    values["Device"] = literal(manifest.get("device", "–"))
+    values["Git revision"] = literal(_revision(manifest))
+    for key, seconds in manifest["seconds"].items():
+        values[f"Time, {literal(key)}"] = _time(seconds)
+    for number, one in enumerate(manifest.get("trained") or [], 1):
+        first, last = one["epochs"]
+        values[f"Training, session {number}"] = literal(
+            f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
+            f"revision {_revision(one)}"
+        )
+    return values
 
 
 def _time(seconds):

@@ -2,20 +2,18 @@
 --
 -- The job names the target and lists items in reading order: Markdown texts, listings, what code
 -- printed, figures and tables. Labels, numbers, references and citations are resolved over the
--- whole of it. What is wrong, and each local file that a text names, is written to stderr, one line
--- of JSON after "report:". Whatever is not plain Markdown is inert: raw HTML becomes text, unknown
--- links lose their target, and attributes are never passed on.
+-- whole of it. What is wrong is written to stderr, a line each after "report:". Whatever is not plain
+-- Markdown is inert: raw HTML becomes text, unknown links lose their target, and attributes are
+-- never passed on.
 
 local job, html, raw, item  -- item: the one at work, for problems
 local dialect = "commonmark+smart+pipe_tables+strikeout+tex_math_dollars+autolink_bare_uris"
 local options = pandoc.WriterOptions { html_math_method = "mathml", wrap_text = "none" }
 local here = pandoc.path.directory(PANDOC_SCRIPT_FILE)
 
-local function tell(what)
-  what.item = item.index
-  io.stderr:write("report:" .. pandoc.json.encode(what) .. "\n")
+local function problem(text)
+  io.stderr:write("report:" .. (item.at .. ": " .. text):gsub("%s+", " ") .. "\n")
 end
-local function problem(text) tell { text = text } end
 
 local function write(blocks)
   return (pandoc.write(pandoc.Pandoc(blocks), html and "html5" or "typst", options)
@@ -47,12 +45,9 @@ end
 
 -- Citations: a link to a paper of refs.bib gets a number, in order of appearance ------------------
 
--- One key per paper however it is linked: http or https, abs or pdf, with or without a version.
+-- One key per paper, its abstract or its PDF, with or without a version.
 local function address(url)
-  return (url:gsub("^http:", "https:"):gsub("^https://www%.", "https://")
-    :gsub("^https://arxiv%.org/pdf/", "https://arxiv.org/abs/"):gsub("%.pdf$", "")
-    :gsub("^(https://arxiv%.org/abs/[%d.]+)v%d+$", "%1")
-    :gsub("^https://dx%.doi", "https://doi"):gsub("/$", ""))
+  return (url:gsub("/pdf/", "/abs/"):gsub("%.pdf$", ""):gsub("v%d+$", ""):gsub("/$", ""))
 end
 local papers, cited, numbers = {}, pandoc.List(), {}
 local function open_bibliography()
@@ -122,7 +117,7 @@ local function reference(el)
   local target = notebook and labels[notebook .. "#" .. label]
   if file == "" then target = target or labels["#" .. label] end
   if not target or target.times > 1 then
-    if not job.single or file == "" and not target then
+    if not (job.partial and file ~= "" and not notebook) then
       problem("the link " .. el.target .. (target and " leads to two places" or " leads nowhere"))
     end
     return el.content
@@ -133,19 +128,12 @@ local function reference(el)
   if word ~= target.kind then
     problem("the link " .. el.target .. " says " .. word .. " and leads to a " .. target.kind:lower())
   end
-  if target.number:match("^%u") and word == "Section" then text = "Appendix" end
+  if word == "Section" then text = target.word or text end
   local shown = target.number == "" and target.title or text .. "\u{a0}" .. target.number
   return pandoc.Link({ pandoc.Str(shown) }, "#" .. target.id)
 end
 
 -- First pass over a text: nothing but plain Markdown passes ----------------------------------------
-
-local files = 0
-local function file_marker(image, target, alt)
-  files = files + 1
-  tell { file = files, image = image, target = target, alt = alt }
-  return "\u{e000}" .. files .. "\u{e001}"
-end
 
 local harmless = {
   RawInline = function(el)
@@ -157,6 +145,9 @@ local harmless = {
     if el.text:match("^%s*<!%-%-.*%-%->%s*$") then return {} end
     return pandoc.Para { pandoc.Str(el.text) }
   end,
+  Str = function(el)
+    if el.text:match("^\\begin{") then problem("mathematics without dollar signs: " .. el.text) end
+  end,
   Span = function(el) return el.content end,
   Div = function(el) return el.content end,
   Code = function(el) return pandoc.Code(el.text) end,
@@ -165,9 +156,7 @@ local harmless = {
     return pandoc.CodeBlock(el.text, pandoc.Attr("", language and { language } or {}))
   end,
   Image = function(el)
-    local alt = pandoc.utils.stringify(el.caption)
-    if alt == "" then problem("the picture " .. el.src .. " has no alt text") end
-    return pandoc.Str(file_marker(true, el.src, alt))
+    problem("the picture " .. el.src .. " is in a text: only run.figure brings pictures")
   end,
   Link = function(el)
     local target = el.target
@@ -181,8 +170,7 @@ local harmless = {
     elseif target:match("^#") or target:match("%.ipynb#") or target:match("%.ipynb$") then
       return reference(el)
     end
-    file_marker(false, target, "")
-    return el.content
+    problem("the link " .. target .. " leads to a file: link to what the report holds, or the web")
   end,
 }
 
@@ -226,18 +214,7 @@ local function mathematics(el)
     .. ", alt: " .. quoted(el.text) .. ", " .. markup .. ");")
 end
 
--- No line begins with the percent sign of a number.
-local function percent(inlines)
-  for i = 2, #inlines - 1 do
-    local before, after = inlines[i - 1], inlines[i + 1]
-    if (inlines[i].t == "Space" or inlines[i].t == "SoftBreak") and before.t == "Str"
-        and before.text:match("%d$") and after.t == "Str" and after.text:match("^%%") then
-      inlines[i] = pandoc.Str("\u{a0}")
-    end
-  end
-  return inlines
-end
-local typeset = { Math = mathematics, Inlines = percent }
+local typeset = { Math = mathematics }
 
 -- Items: what each becomes --------------------------------------------------------------------------
 
@@ -246,28 +223,23 @@ local function heading(el)
   if not entry then return {} end
   entry.inlines = el.content
   if html then
-    local word = entry.level == 1 and entry.number:match("%u") and "Appendix " or ""
-    local number = entry.number ~= "" and { pandoc.Span({ pandoc.Str(word .. entry.number) },
+    local number = entry.label ~= "" and { pandoc.Span({ pandoc.Str(entry.label) },
       pandoc.Attr("", { "number" })), pandoc.Space() } or {}
     return pandoc.Header(math.min(entry.level + 1, 6), pandoc.Inlines(number) .. el.content, entry.id)
   end
-  local numbering = entry.number ~= "" and '(..) => "' .. entry.number .. '"' or "none"
-  -- No figure floats past the next heading of the contents.
-  local flush = entry.level <= 2 and "#place.flush()\n" or ""
-  return block(flush .. "#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
+  local numbering = entry.label ~= "" and '(..) => "' .. entry.label .. '"' or "none"
+  return block("#heading(level: " .. entry.level .. ", numbering: " .. numbering .. ")["
     .. write { pandoc.Plain(el.content) } .. "] <" .. entry.id .. ">")
 end
 
-local function scrolling(el)  -- only a table with a number has a size, see document.py
-  if not html then return el end
-  return pandoc.Div({ el }, pandoc.Attr("", { "scroll", item.size }, { tabindex = "0" }))
+local function scrolling(el)
+  return html and pandoc.Div({ el }, pandoc.Attr("", { "scroll" }, { tabindex = "0" })) or el
 end
 
 local function line(text) return read_line(text):walk(harmless):walk(typeset) end
 local function caption(it)
-  local label = it.number and { pandoc.Strong { pandoc.Str(it.kind .. "\u{a0}" .. it.number .. ".") },
-    pandoc.Space() } or {}
-  return pandoc.Inlines(label) .. line(it.caption)
+  local label = pandoc.Strong { pandoc.Str(it.kind .. "\u{a0}" .. it.number .. ".") }
+  return pandoc.Inlines { label, pandoc.Space() } .. line(it.caption)
 end
 
 function render.Text(it)
@@ -290,10 +262,9 @@ function render.Figure(it)
   local under = write { pandoc.Plain(caption(it)) }
   if not html then
     return { block("#picture(" .. quoted(it.src) .. ", " .. it.page_inches .. "in, alt: "
-      .. quoted(it.alt) .. ", floats: " .. tostring(it.floats) .. ", caption: [" .. under .. "], "
-      .. (it.id and "id: " .. quoted(it.id) or "") .. ")") }
+      .. quoted(it.alt) .. ", caption: [" .. under .. "]) <" .. it.id .. ">") }
   end
-  return { block("<figure" .. (it.id and ' id="' .. it.id .. '"' or "") .. '><img src="' .. it.src
+  return { block('<figure id="' .. it.id .. '"><img src="' .. it.src
     .. ('" alt="%s" width="%d" height="%d"'):format(escaped(it.alt), it.width, it.height)
     .. ' style="width: ' .. it.inches .. 'in"><figcaption>' .. under .. "</figcaption></figure>") }
 end
@@ -303,55 +274,59 @@ function render.Table(it)
     return pandoc.List(texts):map(function(text) return { pandoc.Plain(line(text)) } end)
   end
   local sides = pandoc.List(it.align):map(function(side) return "Align" .. side end)
-  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(caption(it), sides,
+  local above = caption(it)
+  local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(html and {} or above, sides,
     sides:map(function() return 0 end), cells(it.columns), pandoc.List(it.rows):map(cells)))
   el.bodies[1].row_head_columns = 1
-  el.identifier = it.id or ""
-  return { scrolling(el) }
+  if html then  -- the caption does not scroll
+    return { block('<figure class="table ' .. it.size .. '" id="' .. it.id .. '"><figcaption>'
+      .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
+  end
+  el.identifier = it.id
+  if #it.rows <= 12 then return { el } end  -- a longer one breaks, and repeats its head
+  return { block("#[#show figure: set block(breakable: true)"), el, block("]") }
 end
 
 -- Numbering: first through all items, because a reference may point forward -------------------------
 
 local counts = { section = 0, appendix = 0, sub = 0, level = 0, Figure = 0, Table = 0 }
-local title, taken = "", {}
+local taken = {}
 
 local function enter_heading(el)
   local depth, text = el.level, pandoc.utils.stringify(el.content)
   local label = text:gsub(" ", "-")
-  if job.single then
-    if depth == 1 and title == "" then
-      title = text
-      return {}
-    end
-    depth = math.max(depth - 1, 1)
-  end
   if depth > counts.level + 1 then
     problem("the heading “" .. text .. "” skips a level")
     depth = counts.level + 1
   end
   counts.level = depth
-  local numbered = item.numbering ~= "none"
-  if depth == 1 then
+  local numbered, number, word = item.numbering ~= "none", "", nil
+  if numbered and depth == 1 then
     counts.sub = 0
-    local series = item.numbering == "appendix" and "appendix" or "section"
-    if numbered then counts[series] = counts[series] + 1 end
-    counts.top = not numbered and "" or series == "appendix" and string.char(64 + counts.appendix)
-      or tostring(counts.section)
-  elseif depth == 2 and numbered then
-    counts.sub = counts.sub + 1
+    if item.numbering == "appendix" then
+      counts.appendix = counts.appendix + 1
+      number, word = string.char(64 + counts.appendix), "Appendix"
+    else  -- "Problem 2: a GAN" is section 2
+      counts.section = tonumber(text:match("^Problem (%d+)")) or counts.section + 1
+      number, word = tostring(counts.section), text:match("^Problem %d") and "Problem"
+    end
+    counts.top = number
+  elseif numbered then
+    if depth == 2 then counts.sub = counts.sub + 1 end
+    number = counts.sub > 0 and counts.top .. "." .. counts.sub or counts.top
   end
-  local number = not numbered and "" or counts.sub > 0 and counts.top .. "." .. counts.sub
-    or counts.top
   local id = "section-" .. number:lower():gsub("%.", "-")
   if depth > 2 or not numbered then
     id = "part-" .. text:lower():gsub("[^%w]+", "-"):gsub("^%-*(.-)%-*$", "%1")
   end
   while taken[id] do id = id .. "-x" end
   taken[id] = true
-  local target = { kind = "Section", number = number, id = id, title = text }
+  local target = { kind = "Section", number = number, word = word, id = id, title = text }
   if depth == 1 and not labels[item.notebook .. "#"] then enter("", target) end
   enter(item.notebook == "" and label:lower() or label, target)
-  headings:insert { level = depth, number = depth <= 2 and number or "", id = id }
+  local shown = word == "Appendix" and "Appendix " .. number
+    or (word or depth > 2) and "" or number  -- what stands before the title
+  headings:insert { level = depth, label = shown, id = id }
   return pandoc.Header(depth, el.content, pandoc.Attr("", {}, { entry = tostring(#headings) }))
 end
 
@@ -371,7 +346,7 @@ end
 
 local function contents()
   local out = headings:filter(function(entry) return entry.level <= 2 end):map(function(entry)
-    local label = entry.number ~= "" and '<span class="number">' .. entry.number .. "</span> " or ""
+    local label = entry.label ~= "" and '<span class="number">' .. entry.label .. "</span> " or ""
     return '<li class="level-' .. entry.level .. '"><a href="#' .. entry.id .. '">' .. label
       .. write { pandoc.Plain(entry.inlines) } .. "</a></li>"
   end)
@@ -380,12 +355,11 @@ end
 
 function Reader(input)
   job = pandoc.json.decode(tostring(input), false)
-  html = job.target == "html"
+  html = job.target == "html5"
   raw = html and "html" or "typst"
   open_bibliography()
-  for index, it in ipairs(job.items) do
+  for _, it in ipairs(job.items) do
     item = it
-    it.index = index - 1
     number(it)
   end
   local body, abstract = pandoc.Blocks {}, pandoc.Blocks {}
@@ -396,11 +370,10 @@ function Reader(input)
     part:extend(render[it.kind](it))
   end
   local front = job.front
-  local function all(texts) return pandoc.List(texts or {}):map(plain) end
+  local function all(texts) return pandoc.List(texts):map(plain) end
   return pandoc.Pandoc(body, {
-    pagetitle = plain(front.title or title), subtitle = plain(front.subtitle or ""),
-    authors = all(front.authors), date = plain(front.date or ""), notices = all(front.notices),
-    facts = all(front.facts), single = pandoc.Inlines { pandoc.RawInline(raw, tostring(job.single)) },
+    pagetitle = plain(front.title), subtitle = plain(front.subtitle), date = plain(front.date),
+    authors = all(front.authors), notices = all(front.notices), facts = all(front.facts),
     abstract = abstract, contents = html and pandoc.Blocks { block(contents()) } or nil,
   })
 end

@@ -1,33 +1,89 @@
-"""Items -> one HTML file, or -> PDF through Typst; and the same as nbconvert's exporters:
+"""Items -> one HTML file, or -> PDF through Typst. Neither needs TeX, a browser or the network.
 
-    jupyter nbconvert --to workflow.report.exporters.PDFExporter notebook.ipynb
-
-Neither needs TeX, a browser or the network. `report.build` calls both functions for the whole.
+report.lua reads all items at once, so that headings, figures, tables and citations are numbered
+over the whole document and both outputs read the same Markdown.
 """
 
+import base64
+import json
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
-from nbconvert.exporters import Exporter
-from traitlets import default
+import pypandoc
 
 from workflow.report.check import ReportError
-from workflow.report.document import items_of, translate
+from workflow.report.document import one_line
 
-TEMPLATES = Path(__file__).parent / "templates"
+HERE = Path(__file__).parent
+TEMPLATES = HERE / "templates"
+CODE_COLUMNS = 99  # characters that fit on a line of code in the PDF
+_LOCAL = {"picture", "hidden"}  # what pandoc need not know
 _NO_GLYPH = re.compile(r'the text `"(.+?)"` could not be displayed')
 
 
-def html(items, front, names, warn=None):
+def html(report):
     """The page as text: no script, no request, mathematics as MathML."""
-    return translate(items, front, names, "html5", warn)[0]
+    for item in report["items"]:
+        if "picture" in item:
+            mime, content = item["picture"]
+            item["src"] = f"data:{mime};base64,{base64.b64encode(content).decode()}"
+    markup = _pandoc(report, report["items"], "html5")
+    # no line begins with the comma after a formula
+    formula = r'(<math display="inline"(?:(?!</math>).)*</math>[,.;:!?)]+)'
+    return re.sub(formula, r'<span class="together">\1</span>', markup, flags=re.S)
 
 
-def pdf(items, front, names, warn=None, notice=print):
+def pdf(report, notice=print):
     """A tagged PDF (PDF/UA-1) as bytes; the same bytes when nothing changed."""
-    return compile_typst(*translate(items, front, names, "typst", warn), notice)
+    pictures, items = {}, []
+    for item in report["items"]:
+        if item.get("hidden"):
+            continue
+        if "picture" in item:
+            mime, content = item["picture"]
+            name = f"picture-{len(pictures) + 1}.{'svg' if 'svg' in mime else 'png'}"
+            pictures[name] = content
+            item = item | {"src": name}
+        elif item["kind"] == "Code":
+            item = item | {"text": wrap(item["text"])}
+        items.append(item)
+    return compile_typst(_pandoc(report, items, "typst"), pictures, notice)
+
+
+def wrap(text, columns=CODE_COLUMNS):
+    """Break long lines, at a space if there is one near: Typst never breaks a word of code."""
+    lines = []
+    for line in text.expandtabs(4).split("\n"):
+        indent = " " * min(len(line) - len(line.lstrip()) + 4, columns // 2)
+        while len(line) > columns:
+            cut = line.rfind(" ", columns * 2 // 3, columns) + 1 or columns
+            lines.append(line[:cut])
+            line = indent + line[cut:]
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _pandoc(report, items, target):
+    """Markup of the items; ReportError has one line for each fault that report.lua found."""
+    sent = [{k: v for k, v in item.items() if k not in _LOCAL} for item in items]
+    job = report | {"target": target, "items": sent}
+    try:
+        command = [pypandoc.get_pandoc_path(), "--from", str(HERE / "report.lua"), "--to", target]
+        command += ["--mathml", "--wrap=none", "--template", str(TEMPLATES / "report")]
+        done = subprocess.run(
+            command, input=json.dumps(job).encode(), capture_output=True, check=False
+        )
+    except OSError as error:
+        raise ReportError([f"pandoc cannot be run: {_first_line(str(error))}"]) from None
+    lines = done.stderr.decode(errors="replace").splitlines()
+    if done.returncode:
+        raise ReportError([f"pandoc failed: {_first_line(' '.join(lines))}"])
+    if faults := [line[7:] for line in lines if line.startswith("report:")]:
+        raise ReportError(map(one_line, faults))
+    return done.stdout.decode()
 
 
 def timestamp():
@@ -83,7 +139,7 @@ def compile_typst(source, pictures, notice=print):
 
 
 def _first_line(text):
-    return (text.strip().splitlines() or ["unknown error"])[0]
+    return (text.strip().splitlines() or ["no message"])[0]
 
 
 def _line_of(diagnostic):
@@ -96,39 +152,3 @@ def _place(source, line):
     """Notebook and cell of a line of Typst source: the last `// at: ` comment above it."""
     places = re.findall(r"^// at: (.*)$", "\n".join(source.split("\n")[:line]), re.M)
     return places[-1] if places else "title page"
-
-
-class HTMLExporter(Exporter):
-    """One notebook as a page; faults are warnings."""
-
-    export_from_notebook = "Report (HTML)"
-    output_mimetype = "text/html"
-
-    @default("file_extension")
-    def _default_extension(self):
-        return ".html"
-
-    def from_notebook_node(self, nb, resources=None, **kwargs):
-        nb, resources = super().from_notebook_node(nb, resources, **kwargs)
-        where = resources["metadata"]
-        path = Path(where.get("path", "")) / f"{where.get('name', 'notebook')}.ipynb"
-        items = list(items_of(nb, path, single=True))
-        items.append({"kind": "References", "at": "the references", "notebook": ""})
-        return self.made(items), resources
-
-    def made(self, items):
-        return html(items, {}, {}, self.log.warning)
-
-
-class PDFExporter(HTMLExporter):
-    """One notebook as a PDF; faults are warnings."""
-
-    export_from_notebook = "Report (PDF)"
-    output_mimetype = "application/pdf"
-
-    @default("file_extension")
-    def _default_extension(self):
-        return ".pdf"
-
-    def made(self, items):
-        return pdf(items, {}, {}, self.log.warning, self.log.warning)
