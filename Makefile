@@ -84,11 +84,7 @@ option = $(if $(value $(1)),--$(lower)="$$REPORT_$(1)")
 
 $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
 	@$(PY) -m workflow.notebooks changed $<
-	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(FOLDER) $(RUNFLAGS)
-
-# A profile's run has its folder here. With other settings it is another run, which finds a folder
-# of its own in build/runs/, so that neither is refused or lost.
-FOLDER = $(if $(value RUNFLAGS),,-p out_dir $(OUT)/runs/$*)
+	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(RUNFLAGS)
 
 # What a result depends on and make cannot see: these files change only when their content does.
 $(OUT)/.inputs $(OUT)/.title: FORCE $(ENV) | $(CHECK)

@@ -88,9 +88,9 @@ class Run(Display):
         name = params.run_name(self.notebook, self.values)
         made = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()[:6]
         folder = paths.run_dir("", self.notebook, f"{name}-{made}")
-        others = sorted(path.name for path in folder.parent.glob(f"{name}-??????"))
-        if others and not folder.exists():
-            print(f"other code or data than {others[-1]} was made with: a new run, {folder.name}")
+        others = {path.name for path in folder.parent.glob(f"{name}-??????")} - {folder.name}
+        if others:
+            print(f"beside {max(others)}, which other code or data made: a run of its own")
         state = folder / "state.pt"
         if state.exists() and len(checkpoint.read(state)["history"]) > self.config.epochs:
             folder = folder.with_name(f"{folder.name}-{self.config.epochs}-epochs")

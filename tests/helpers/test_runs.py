@@ -94,10 +94,10 @@ def test_other_settings_get_a_folder_of_their_own(few, shown, tmp_path, monkeypa
     more = trained("", epochs=3).folder
     fewer = trained("", epochs=1).folder
     assert plain == more != other and "beta-4" in other.name and fewer not in (plain, other)
-    assert "a new run" not in capsys.readouterr().out
+    assert "of its own" not in capsys.readouterr().out
     monkeypatch.setattr(training, "code_digest", lambda module: "other code")
     assert trained("").folder not in (plain, other)
-    assert "a new run" in capsys.readouterr().out
+    assert "of its own" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("values", [{"epochs": "2"}, {"source": "nowhere"}, {"device": "gpu"}])

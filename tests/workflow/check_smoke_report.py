@@ -11,6 +11,8 @@ import report_fixture as fixture
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
+from helpers.paths import ROOT
+from workflow.publish import recorded
 from workflow.report.check import picture_size
 
 FOLDER = Path(os.environ.get("REPORT_FOLDER", "build/smoke-test"))
@@ -58,9 +60,10 @@ def test_the_page_asks_for_nothing_from_anywhere_and_its_links_lead_somewhere(pa
 def test_the_numbers_of_the_abstract_are_those_of_the_scores(page):
     """Every decimal is a value, floor, ceiling or class share, rounded as it is printed."""
     known = []
-    for path in sorted(FOLDER.glob("runs/*/scores.json")):
+    for notebook in sorted(FOLDER.glob("0*.ipynb")):
+        path = ROOT / recorded(notebook)["folder"] / "scores.json"
         result = json.loads(path.read_text(encoding="utf-8"))
-        known += [100 * share for name in ("class_shares", "real_shares") for share in result[name]]
+        known += [100 * share for share in result["class_shares"] + result["real_shares"]]
         for score in result["scores"].values():
             known += [score[name] for name in ("value", "floor", "ceiling", "std")]
     assert len(known) > 50
