@@ -1,6 +1,6 @@
 """One file per run, `state.pt`: written whole or not at all, checked when read, never unpickled.
 
-The file is an ordinary torch archive (`torch.load(path, weights_only=True)` opens it) whose zip
+The file is an ordinary torch archive (`torch.load(path)` opens it) whose zip
 comment holds the SHA-256 of everything before it, so a flipped bit or a cut end is noticed.
 """
 
