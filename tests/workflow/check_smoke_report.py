@@ -60,7 +60,9 @@ def test_the_numbers_of_the_abstract_are_those_of_the_scores(page):
     known = []
     for path in sorted(FOLDER.glob("runs/*/scores.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        known += [100 * share for name in ("class_shares", "real_shares") for share in result[name]]
+        known += [
+            100 * share for name in ("class_shares", "real_shares") for share in result[name]
+        ]
         for score in result["scores"].values():
             known += [score[name] for name in ("value", "floor", "ceiling", "std")]
     assert len(known) > 50
