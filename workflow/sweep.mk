@@ -8,7 +8,7 @@ THREADS ?= 1
 SNAKEFLAGS ?=
 SWEEPS_OUT ?= build/sweeps
 # the sweeps of the report's section "Luck and settings", which is there when their tables are
-SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,seeds beta)
+SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,vae-seeds vae-beta)
 ENGINE := .venv-sweep/bin
 comma := ,
 GPUFLAGS = $(if $(GPUS),gpus=$(GPUS) --resources gpu=$(words $(subst $(comma), ,$(GPUS))))
@@ -20,7 +20,7 @@ ifneq ($(and $(MISSING),$(filter report,$(MAKECMDGOALS))),)
 endif
 
 .PHONY: sweep test-sweep test-cluster
-sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/seeds.yaml [EXECUTOR=slurm]
+sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/vae-seeds.yaml [EXECUTOR=slurm]
 	@test -n '$(SWEEP)' || { echo "SWEEP: name one of" sweeps/*.yaml >&2; exit 2; }
 	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' --data-dir='$(DATA_DIR)' -- \
 	  env PATH="$(CURDIR)/$(ENGINE):$$PATH" snakemake -s workflow/Snakefile \

@@ -1,8 +1,8 @@
 """A sweep: one notebook run many times with other parameters, and the scores of all in one table.
 
-    python -m workflow.sweep list sweeps/seeds.yaml                 the runs it stands for
-    python -m workflow.sweep table sweeps/seeds.yaml                table.csv, .json, figure.png
-    python -m workflow.sweep follow sweeps/seeds.yaml -- COMMAND    an engine and what its runs say
+    python -m workflow.sweep list sweeps/vae-seeds.yaml                 the runs it stands for
+    python -m workflow.sweep table sweeps/vae-seeds.yaml                table.csv, .json, figure.png
+    python -m workflow.sweep follow sweeps/vae-seeds.yaml -- COMMAND    an engine and what its runs say
 
 A sweep file names a notebook and what its runs have in common and what not:
 

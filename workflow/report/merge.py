@@ -71,7 +71,8 @@ def _notices(manifests, profile):
             "SMOKE RUN. Made with the smallest settings, to test that everything works. "
             "Nothing here says how good the models are."
         )
-    names = dict.fromkeys(_title(m["data"]) for m in manifests if not m["data"]["real"])
+    # a stand-in has a title of its own: what it stands in for is the set's name
+    names = dict.fromkeys(m["data"]["name"] for m in manifests if not m["data"]["real"])
     if names:
         notices.append(
             f"STAND-IN DATA. Made from the built-in stand-in images, not from "
