@@ -76,7 +76,7 @@ class Explorer(anywidget.AnyWidget):
     _esm, _css = SCRIPT, STYLE
     weights, noise = (traitlets.Bytes().tag(sync=True) for _ in range(2))
     source = traitlets.Unicode().tag(sync=True)
-    z = traitlets.Any().tag(sync=True)
+    z = traitlets.TraitType().tag(sync=True)
 
     def __init__(self, where="01_vae"):
         try:
