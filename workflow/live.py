@@ -37,7 +37,7 @@ COLORS = """
   --line: light-dark(#d9d5cb, #3a3a40); --accent: light-dark(#9a3a24, #f0a58f); }
 body { max-width: 42rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 sans-serif;
   color: var(--text); background: var(--paper); }
-h2 { margin: 2.5rem 0 0.5rem; font-size: 1.25rem; color: var(--text); }
+.live { border-top: 1px solid var(--line); margin-top: 1.5rem; }
 """
 
 
@@ -62,15 +62,13 @@ def _sha256(text):
 
 def _aside(path):
     model, content, noise, _ = explorer.live(path)
-    title, question = TITLES[model], QUESTIONS[model]
-    held = "".join(
-        f'<script type="application/octet-stream">{b64encode(data).decode()}</script>\n'
-        for data in (content, noise)
-    )
+    title, source = TITLES[model], html.escape(from_root(path))
+    holder = '<script type="application/octet-stream">{}</script>\n'
+    held = "".join(holder.format(b64encode(data).decode()) for data in (content, noise))
     return (
-        f'<aside class="live" aria-label="{title}" data-source="{html.escape(from_root(path))}" '
+        f'<aside class="live" aria-label="{title}" data-source="{source}" '
         f'data-sha256="{hashlib.sha256(content).hexdigest()}" hidden>\n'
-        f"<h2>{title}</h2>\n<p>{question}</p>\n{held}</aside>\n"
+        f"<p><b>{title}.</b> {QUESTIONS[model]}</p>\n{held}</aside>\n"
     )
 
 
@@ -96,8 +94,11 @@ def page(paths):
 
 def main(words):
     """Write the page; exit status 1 with one line if a file is refused."""
+    if not words or words[0].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    out, *wanted = words
     try:
-        out, *wanted = words
         found = [explorer.find(from_here(word)) for word in wanted]
         found = found or [explorer.last(explorer.PUBLISHED, name) for name in params.CONFIGS]
         Path(out).parent.mkdir(parents=True, exist_ok=True)

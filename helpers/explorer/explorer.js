@@ -289,7 +289,7 @@ function build(el, bytes, vectors, source, share) {
   const file = unpack(bytes), { config, epoch, model } = file.about;
   const noise = rows(new Float32Array(vectors.slice().buffer), config.latent_dim);
   el.classList.add("live", `live-${model}`);
-  el.append(make("small", {}, `${source}: ${config.dataset}, epoch ${epoch}`));
+  el.append(make("small", {}, `${source}, ${epoch} ${epoch === 1 ? "epoch" : "epochs"}`));
   return { vae: latents, gan: walk, cgan: digits }[model](el, file, noise, share);
 }
 
