@@ -26,7 +26,7 @@ QUESTIONS = {
     "gan": "The bars say by how many gray levels neighbors on the way differ. Is it a steady "
     "change, or rest and jumps? Then make z shorter than any z of the training. What has this "
     "network never seen?",
-    "cgan": "One z draws all ten images, each with another label. Drag z over the map: do slant "
+    "cgan": "One z draws all the images, each with another label. Drag z over the map: do slant "
     "and weight change in all of them alike? Then turn the label down to 0. What does z alone "
     "draw?",
 }
