@@ -1,0 +1,168 @@
+"""The script of the live figures computes what torch computes; the widget says and takes z.
+
+V8 runs the script without a browser: gray levels alone would let a wrong network pass.
+"""
+
+import json
+import os
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from py_mini_racer import MiniRacer
+
+from helpers import cgan, explorer, gan, training, vae, weights
+from helpers.params import CGANConfig, GANConfig, VAEConfig
+from helpers.paths import ROOT
+
+CPU = torch.device("cpu")
+NAMES = "01_vae", "02_gan", "03_cgan"
+PUBLISHED = {name: explorer.last(explorer.PUBLISHED, name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def js():
+    """js(function, *arguments): what a function of the script returns."""
+    plain = explorer.SCRIPT.replace("\nexport default", "\nvoid").replace("\nexport ", "\n")
+    engine = MiniRacer()
+    engine.eval(plain)
+    return lambda code, *given: json.loads(
+        engine.eval(f"JSON.stringify(({code})({', '.join(map(json.dumps, given))}))")
+    )
+
+
+@pytest.fixture
+def same(js):
+    """Ask that the script draws what the network in a file draws, to 1e-5 and a gray level."""
+
+    @torch.no_grad()
+    def same(path, n):
+        net, config, _, classes, _ = weights.load(path)
+        z = training.uniform((n, config.latent_dim), training.rng(1, "z")) * 1.5
+        y = torch.arange(n) % max(1, len(classes))
+        if isinstance(net, vae.VAE):
+            x = torch.rand((n, 784), generator=training.rng(1, "x"))
+            mu, logvar = net.encode(x)
+            expected = net.decode(z), mu, (logvar / 2).exp()
+            network = (
+                "({decode, encode}) => ([z, x]) => [decode(z), encode(x).mu, encode(x).sigma]"
+            )
+            inputs = [z.tolist(), x.tolist()]
+        elif isinstance(net, cgan.Generator):
+            expected = ((net(z, y) + 1) / 2,)
+            network = "(draw) => ([z, y]) => [draw(z, y)]"
+            inputs = [z.tolist(), cgan.one_hot(y, len(classes)).tolist()]
+        else:
+            expected = ((net(z).flatten(1) + 1) / 2,)
+            network, inputs = "(draw) => ([z]) => [draw(z)]", [z.tolist()]
+        run = f"""(bytes, inputs) => {{
+            const {{ about, t }} = unpack(Uint8Array.from(bytes));
+            const each = ({network})({{ vae, gan, cgan }}[about.model](t));
+            return inputs.map((one) => each(one).map((values) => [...values]));
+        }}"""
+        drawn = js(run, list(path.read_bytes()), list(zip(*inputs, strict=True)))
+        for got, wanted in zip(zip(*drawn, strict=True), expected, strict=True):
+            got = torch.tensor(got, dtype=torch.float64)
+            assert wanted.std() > 0.01
+            assert (got - wanted).abs().max() < 1e-5 * wanted.abs().max().clamp(min=1)
+        images = torch.tensor([one[0] for one in drawn])
+        assert (
+            training.from_unit(images).int() - training.from_unit(expected[0])
+        ).abs().max() <= 1
+
+    return same
+
+
+def test_every_half_precision_number_is_read_as_numpy_reads_it(js):
+    code = (
+        "() => [...new Uint32Array(widen(Uint16Array.from({length: 65536}, (_, i) => i)).buffer)]"
+    )
+    read = np.array(js(code), np.uint32).view(np.float32)
+    expected = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(read, expected)
+
+
+@pytest.mark.parametrize("path", PUBLISHED.values(), ids=PUBLISHED)
+def test_the_published_networks_draw_in_the_page_what_they_draw_in_torch(same, path):
+    same(path, 3)
+
+
+def networks():
+    """Networks of random shapes, with the config that describes each."""
+    shapes = np.random.default_rng(0)
+    for affine in (True, False, True, False):
+        a, b, c, d = (int(n) for n in shapes.integers(3, 23, 4))
+        yield vae.VAE(a, b), VAEConfig(hidden_dim=a, latent_dim=b)
+        config = GANConfig(latent_dim=a, base_channels=b, batchnorm_affine=affine)
+        yield gan.build(config, CPU).generator, config
+        config = CGANConfig(latent_dim=a, hidden_dims=[b, c, d][: 1 + affine])
+        yield cgan.build(config, 7, CPU).generator, config
+
+
+def test_networks_of_any_shape_do_too(tmp_path, same):
+    rng = training.rng(0, "shapes")
+    for number, (net, config) in enumerate(networks()):
+        for name, values in net.state_dict().items():
+            if values.ndim:
+                drawn = torch.randn(values.shape, generator=rng)
+                drawn *= 2 / max(1, values[0].numel()) ** 0.5 if values.ndim > 1 else 1
+                values.copy_(drawn.abs() + 0.5 if name.endswith("var") else drawn)
+        weights.save(tmp_path, net, config, number, "abcdefg")
+        same(tmp_path / f"weights_{number}.safetensors", 4)
+
+
+def test_noise_is_that_of_the_figures():
+    net, config, *_ = weights.load(PUBLISHED["03_cgan"])
+    _, _, noise, first = explorer.live(PUBLISHED["03_cgan"])
+    z = torch.frombuffer(bytearray(noise), dtype=torch.float32).view(-1, config.latent_dim)
+    grid = cgan.generate_grid(net, training.rng(config.seed, "fixed noise"))
+    assert torch.equal(cgan.generate(net, z[:10], torch.full((10,), 3)), grid[3])
+    assert first == tuple(z[0].tolist())
+
+
+def test_z_begins_with_the_code_of_image_a_and_takes_arrays():
+    live = explorer.Explorer(PUBLISHED["01_vae"])
+    net, _, _, _, images = weights.load(PUBLISHED["01_vae"])
+    assert live.z == tuple(net.encode(training.to_unit(images[:1].flatten(1)))[0][0].tolist())
+    live.z = torch.zeros(16)
+    assert live.z == 16 * (0.0,)
+    shown = json.dumps(live._repr_mimebundle_())
+    assert "report/weights/01_vae_3.safetensors" in shown and len(shown) < 1000
+
+
+@pytest.mark.parametrize("z", [[1.0] * 15, [1.0] * 17, [float("nan")] * 16, ["a"] * 16, 3, None])
+def test_another_length_is_refused_in_one_line(z):
+    live = explorer.Explorer(PUBLISHED["01_vae"])
+    before = live.z
+    with pytest.raises(ValueError, match="z must be 16 finite numbers, got ") as refused:
+        live.z = z
+    (line,) = refused.value._render_traceback_()
+    assert "\n" not in line and live.z == before
+
+
+def test_the_newest_run_comes_first_then_what_is_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer, "ROOT", tmp_path)
+    assert explorer.find("01_vae") == PUBLISHED["01_vae"]
+    for age, (run, epoch) in enumerate([("b", 2), ("b", 10), ("a", 3)]):
+        path = tmp_path / "build" / "runs" / "01_vae" / run / f"weights_{epoch}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (100 - age, 100 - age))
+    assert explorer.find("01_vae").parts[-2:] == ("b", "weights_10.safetensors")
+    assert explorer.find(path.parent) == explorer.find(path) == path
+
+
+def test_what_draws_nothing_is_named(tmp_path):
+    config = GANConfig(latent_dim=4, base_channels=2)
+    weights.save(tmp_path, gan.build(config, CPU).discriminator, config, 1)
+    for where, says in ((tmp_path, "discriminator"), (tmp_path / "gone", "no weights_")):
+        with pytest.raises(ValueError, match=f"^{where}.*{says}"):
+            explorer.Explorer(where)
+
+
+def test_the_notebook_is_short_and_holds_no_outputs():
+    notebook = nbformat.read(ROOT / "notebooks" / "explore.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum(len(cell.source.split("\n")) for cell in code) <= 12
+    assert not any(cell.outputs for cell in code) and "widgets" not in notebook.metadata
