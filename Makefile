@@ -41,7 +41,7 @@ export REPORT_DATE := $(value DATE)
 export RUN_SETTINGS := $(PROFILE) $(value RUNFLAGS)
 unexport TITLE AUTHOR DATE RUNFLAGS
 
-HELPERS := $(wildcard helpers/*.py helpers/*/*.py)
+HELPERS := $(filter-out helpers/explorer/%,$(wildcard helpers/*.py helpers/*/*.py))
 REPORT := $(wildcard workflow/report/* workflow/report/*/* workflow/report/*/*/*)
 START := $(shell date +%s)
 seconds = seconds=$$(( $$(date +%s) - $(START) )); \
@@ -50,7 +50,7 @@ seconds = seconds=$$(( $$(date +%s) - $(START) )); \
 .DEFAULT_GOAL := help
 # each of these is written aside and renamed by the program that makes it
 .PRECIOUS: $(RUNS) $(OUT)/report.html $(OUT)/report.pdf
-.PHONY: help report figures sweep publish test lab bench soak mutants strip clean \
+.PHONY: help report figures live sweep publish test lab bench soak mutants strip clean \
   distclean check-environment FORCE
 
 help:  ## this list
@@ -93,6 +93,9 @@ $(OUT)/.inputs $(OUT)/.title: FORCE $(ENV) | $(CHECK)
 figures: $(ENV) | $(CHECK)  ## Figures 1 to 6 again from the published weights, and compared
 	@$(PY) -m workflow.redraw build/figures
 
+live: $(ENV) | $(CHECK)  ## the live figures as one page for any browser, build/live.html
+	@$(PY) -m workflow.live build/live.html
+
 # never by itself: what is published stays until somebody says so
 publish: $(ENV) | $(CHECK)  ## a finished PROFILE=paper report becomes the published one
 	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper)
@@ -128,7 +131,7 @@ $(STEPS): $(ENV) | $(CHECK)
 test: $(STEPS)  ## everything that CI runs; one step of it: make test-units, and so on
 	@$(seconds); echo "make test: all passed after $$took"
 
-OWN := helpers workflow tests $(NAMES:%=notebooks/%.ipynb)
+OWN := helpers workflow tests notebooks
 test-style:
 	@echo "== 1/7 style of code and notebooks"
 	$(PY) -m ruff check $(OWN)
@@ -140,7 +143,7 @@ test-units:
 
 test-cells:
 	@echo "== 3/7 every cell of every notebook, briefly, on the built-in stand-in data"
-	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=notebooks/%.ipynb)
+	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=notebooks/%.ipynb) notebooks/explore.ipynb
 
 test-report:
 	@echo "== 4/7 a brief run through workflow.run, and its report"

@@ -4,11 +4,14 @@ No pyplot, so no backend is needed and no figure stays open. Sizes are in inches
 with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white.
 """
 
+import logging
 import os
 
 import numpy as np
 import torch
 
+# its notes on a folder that it cannot write would land in the report
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as in a notebook
     os.environ.pop("MPLBACKEND", None)  # the name of no backend would stop the next import
 import matplotlib  # noqa: E402

@@ -195,7 +195,7 @@ def main(words):
             lines = collect(Path(*words))
         print("\n".join(lines), flush=True)
     except BrokenPipeError:  # whoever read this has seen enough
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyError as error:

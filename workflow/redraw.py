@@ -88,7 +88,7 @@ def main(words):
                 flush=True,
             )
     except BrokenPipeError:  # whoever read this has seen enough
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     except (OSError, ValueError) as error:
         named = getattr(error, "filename", None)
         sys.exit(f"{named}: {error.strerror}" if named else str(error))

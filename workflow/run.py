@@ -25,7 +25,7 @@ if __name__ == "__main__":  # the imports below take seconds, in which there is 
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, early), os._exit(130)))
     while os.open(os.devnull, os.O_RDWR) < 3:  # a closed stdout would be the number of a new file
         pass
-    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
 
 import nbformat
 import papermill

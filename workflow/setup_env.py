@@ -57,7 +57,9 @@ def answers(command):
 def check():
     """One line on what this python lacks, or has in another version than the pinned one."""
     listed = Path("pyproject.toml").read_text("utf-8").split("[project.optional-dependencies]")[0]
-    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", Path("constraints.txt").read_text(), re.M))
+    pins = dict(
+        re.findall(r"^([\w.-]+)==([\w.]+)", Path("constraints.txt").read_text("utf-8"), re.M)
+    )
     have = {plain(found.name): found.version.split("+")[0] for found in distributions()}
     other = []
     for name in re.findall(r'^  "([\w.-]+) [~<>=]', listed, re.M):

@@ -1,8 +1,8 @@
 """A sweep: one notebook run many times with other parameters, and the scores of all in one table.
 
-    python -m workflow.sweep list sweeps/vae-seeds.yaml                 the runs it stands for
-    python -m workflow.sweep table sweeps/vae-seeds.yaml                table.csv, .json, figure.png
-    python -m workflow.sweep follow sweeps/vae-seeds.yaml -- COMMAND    an engine and what its runs say
+    python -m workflow.sweep list sweeps/toy.yaml                 the runs it stands for
+    python -m workflow.sweep table sweeps/toy.yaml                table.csv, .json, figure.png
+    python -m workflow.sweep follow sweeps/toy.yaml -- COMMAND    an engine and what its runs say
 
 A sweep file names a notebook and what its runs have in common and what not:
 
@@ -175,7 +175,7 @@ def follow(sweep, command):
 
     The logs are in the runs' folders, whatever executes them.
     """
-    logs = {name: sweep.out / name / "log.txt" for name in sweep.runs}
+    logs = {name: sweep.out / name / "run.log" for name in sweep.runs}
     seen = {name: log.stat().st_size if log.exists() else 0 for name, log in logs.items()}
     engine = subprocess.Popen(command)
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the engine by itself

@@ -104,11 +104,16 @@ def entry(key, values, floor, ceiling, **counts):
         **spec._asdict(),
         "protocol": spec.protocol.format(**shown),
         "value": finite(statistics.fmean(values)),
-        "std": finite(statistics.stdev(values)) if several else None,
+        "std": finite(_spread(values)) if several else None,
         "spread": f"standard deviation over {len(values)} draws" if several else "",
         "floor": finite(floor),
         "ceiling": finite(ceiling),
     }
+
+
+def _spread(values):
+    """The standard deviation; NaN where a value is not finite, which statistics cannot take."""
+    return statistics.stdev(values) if math.isfinite(sum(values)) else math.nan
 
 
 def finite(value):

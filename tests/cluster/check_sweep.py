@@ -20,7 +20,7 @@ from workflow import sweep
 HERE = Path(__file__).parent
 TOY = "sweeps/toy.yaml"
 # What tells of times and places, and so may differ between two runs of the same thing
-TIMES = "manifest.json sessions.json log.txt run.ipynb .lock .pid .run.ipynb.lock".split()
+TIMES = "manifest.json sessions.json run.log run.ipynb .lock .pid .run.ipynb.lock".split()
 
 
 def make(out, flags="", **variables):
@@ -46,7 +46,7 @@ def kill_once(out, engine):
     plan = sweep.read(TOY, out)
     name = list(plan.runs)[-1]
     folder = plan.out / name
-    log = ROOT / folder / "log.txt"
+    log = ROOT / folder / "run.log"
     while not (log.exists() and "epoch  2/" in log.read_text()):
         assert engine.poll() is None, engine.communicate()[0]
         time.sleep(0.05)
@@ -89,7 +89,7 @@ def contents(out):
 
 def check_resumed(out, folder, reference):
     """The killed run continued where it was, and all equals the undisturbed sweep."""
-    assert "continuing after epoch" in (ROOT / folder / "log.txt").read_text()
+    assert "continuing after epoch" in (ROOT / folder / "run.log").read_text()
     mine, wanted = contents(out), contents(reference)
     assert mine.keys() == wanted.keys() and len(mine) > 40
     assert [name for name in wanted if mine[name] != wanted[name]] == []

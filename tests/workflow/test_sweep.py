@@ -201,7 +201,7 @@ def test_the_figure_has_a_dot_for_each_run_and_a_dash_for_each_mean(done):
 
 def test_what_the_runs_say_is_said_while_the_engine_works(done, capfd):
     name = next(iter(done.runs))
-    log = done.out / name / "log.txt"
+    log = done.out / name / "run.log"
     log.write_text("[01_vae] of an earlier time\n")
     lines = "[01_vae] epoch  1/2  loss 3   about 5 s left\\nhalf a"
     engine = f"printf '{lines}' >> '{log}'; sleep 1; echo ' line' >> '{log}'; exit 3"

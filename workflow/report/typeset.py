@@ -74,7 +74,11 @@ def _pandoc(report, items, target):
         command = [pypandoc.get_pandoc_path(), "--from", str(HERE / "report.lua"), "--to", target]
         command += ["--mathml", "--wrap=none", "--template", str(TEMPLATES / "report")]
         done = subprocess.run(
-            command, input=json.dumps(job).encode(), capture_output=True, check=False
+            command,
+            input=json.dumps(job).encode(),
+            capture_output=True,
+            check=False,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},  # or it cannot name a folder with an é
         )
     except OSError as error:
         raise ReportError([f"pandoc cannot be run: {_first_line(str(error))}"]) from None
