@@ -56,6 +56,8 @@ def load_all(path):
 
 
 def _json(path):
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise OSError(f"{path}: not a file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:

@@ -277,7 +277,7 @@ def test_a_device_that_is_not_there_is_refused_and_the_choice_is_printed(monkeyp
     assert training.describe_device(training.pick_device("auto")) == "cpu, 1 thread"
 
 
-@pytest.mark.fault(113)
+@pytest.mark.fault(134)
 @pytest.mark.parametrize("notebook", sorted(params.CONFIGS))
 def test_the_largest_networks_make_a_checkpoint_that_can_be_read(notebook):
     """Weights, Adam's two moments of each, and an average of the first network, 4 bytes each."""

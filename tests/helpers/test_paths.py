@@ -26,7 +26,7 @@ def test_from_here_says_the_same_folder_in_the_project_terms(monkeypatch, tmp_pa
     assert paths.from_here("") == "" and paths.from_here("~/x") == "~/x"
 
 
-@pytest.mark.fault(114)
+@pytest.mark.fault(135)
 def test_a_home_that_is_not_there_is_one_line():
     with pytest.raises(ValueError, match="^~nosuch/x: nobody of that name has a home folder"):
         paths.data_dir("~nosuch/x")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers import training
+from helpers import gan, training
 
 
 def test_streams_are_functions_of_seed_and_purpose():
@@ -94,3 +94,11 @@ def test_only_code_counts_in_the_digest_of_a_run():
     assert training.code_alone(told_otherwise) == alone
     assert training.code_alone(text.replace("x = 1", "x = 2")) != alone
     assert training.code_alone("x = 1\ny = (\n    'text'\n)\n") == "x = 1\ny = (\n    'text'\n)"
+
+
+def test_the_digest_covers_all_that_computes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "code_alone", lambda text: seen.append(text) or text)
+    training.code_digest(gan)
+    for part in ("def to_signed", "def train_step", "def recorded"):
+        assert any(part in text for text in seen), part

@@ -117,7 +117,6 @@ def test_the_network_was_taken_away(begin):
 
 
 @pytest.mark.fault(68)
-@pytest.mark.xfail(strict=False, reason="matplotlib's notice lands in the notebook")
 def test_no_notice_of_a_home_that_is_not_there_gets_into_the_notebook(strange):
     cells = nbformat.read(strange / "out.ipynb", as_version=4).cells
     said = [o.text for c in cells for o in c.get("outputs", []) if o.get("name") == "stderr"]

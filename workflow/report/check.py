@@ -161,7 +161,7 @@ def _output_faults(output, figures, manifests):
     data, report = output.get("data", {}), output.get("metadata", {}).get("report")
     if report is None:
         if any(mime.startswith("image/") for mime in data):
-            yield "a picture without label, caption and alt text"
+            yield "a picture without label, caption and alt text; run.figure shows one with them"
         return
     kind, label = report["kind"], report.get("label")
     name, needed = f"{kind} {label}" if label else kind, KINDS[kind].get("needs")
