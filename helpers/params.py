@@ -219,7 +219,7 @@ def unknown(name, known, owner):
     """What to say of a name that is none of the known."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return f"{name}: no parameter of {owner}; {hint} (a new one: CONTRIBUTING.md)"
+    return f"{name}: no parameter of {owner}; {hint} (to add one: CONTRIBUTING.md)"
 
 
 def shown(value):
