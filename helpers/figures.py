@@ -22,21 +22,25 @@ matplotlib.rcdefaults()  # a reader's own matplotlibrc would turn images upside 
 
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
 WIDTH = 6.4  # of the report's text
+TALLEST = 8.0  # rows of images that leave room for a caption
 GAP = 2  # pixels between images
 SMALL = 8.5  # points
+LETTER = 0.072  # inches, of that size
 
 
 def image_grid(images, row_labels=None, column_labels=None, cell=0.56):
     """Gray images in rows and columns.
 
     images: (rows, columns, 28, 28) uint8.  row_labels, column_labels: texts, or None.
-    cell: width of one image in inches.
+    cell: width of one image in inches, less where the rows would not fit on a page.
     """
     rows, columns = images.shape[:2]
+    cell = min(cell, TALLEST / rows * 28 / (28 + GAP))
+    row_labels = [cut(text, 36) for text in row_labels or ()]
     mosaic = tile(images)
     scale = cell / 28  # inches per pixel
     longest = max(map(len, row_labels)) if row_labels else 0
-    left = 0.1 + 0.072 * longest if row_labels else 0.02
+    left = 0.1 + LETTER * longest if row_labels else 0.02
     top = 0.24 if column_labels else 0.02
     width, height = mosaic.shape[1] * scale, mosaic.shape[0] * scale
     figure = Figure((left + width + 0.02, top + height + 0.02), dpi=200)
@@ -51,11 +55,16 @@ def image_grid(images, row_labels=None, column_labels=None, cell=0.56):
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     centers = np.arange(max(rows, columns)) * (28 + GAP) + 13.5
-    for y, text in zip(centers, row_labels or (), strict=False):
+    for y, text in zip(centers, row_labels, strict=False):
         axes.text(-4, y, text, ha="right", va="center", fontsize=SMALL, parse_math=False)
     for x, text in zip(centers, column_labels or (), strict=False):
         axes.text(x, -4, text, ha="center", va="bottom", fontsize=SMALL, parse_math=False)
     return figure
+
+
+def cut(text, most=16):
+    """The beginning of a name that is too long for a picture."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def tile(images):
@@ -200,7 +209,7 @@ def codes(mu, labels, classes, i, j, shown=2000):
         if own is not None:
             inside = np.asarray(labels)[:shown] == own
             axes.scatter(mu[inside, j], mu[inside, i], s=2.5, color=BLUE, lw=0)
-            axes.set_title(classes[own], fontsize=SMALL, parse_math=False, pad=2)
+            axes.set_title(cut(classes[own]), fontsize=SMALL, parse_math=False, pad=2)
         turn = np.linspace(0, 2 * np.pi, 200)
         for radius in (1.177, 2.448):  # of a Gaussian in two dimensions
             axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=GRAY, lw=0.7)
@@ -242,7 +251,7 @@ def bars(values, labels, ylabel, xlabel="", marks=None, height=2.2):
     figure = Figure((WIDTH, height), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.bar(range(len(values)), values, color=BLUE, width=0.7)
-    axes.set_xticks(range(len(values)), labels, parse_math=False)
+    _name_columns(axes, labels, (WIDTH - 1) / len(labels))
     finish(axes, xlabel, ylabel)
     axes.tick_params(axis="x", length=0)
     if marks:
@@ -255,12 +264,13 @@ def bars(values, labels, ylabel, xlabel="", marks=None, height=2.2):
 def matrix(values, labels, xlabel, ylabel):
     """A square table of fractions, each value above 0.5% written in its cell, in percent."""
     values = np.asarray(values)
-    size = min(WIDTH, 0.8 + 0.34 * len(labels))
+    names = [cut(label) for label in labels]
+    size = min(WIDTH, 0.8 + 0.34 * len(names) + LETTER * (max(map(len, names)) - 1))
     figure = Figure((size, size * 0.94), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, parse_math=False)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    _name_columns(axes, names, 0.34)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     for (row, column), value in np.ndenumerate(values):
         if value > 0.005:
             color = "white" if value > 0.5 else "black"
@@ -277,6 +287,14 @@ def matrix(values, labels, xlabel, ylabel):
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
     return figure
+
+
+def _name_columns(axes, labels, width):
+    """Write names below columns of a width in inches, slanted where one would touch the next."""
+    names = [cut(str(label)) for label in labels]
+    slanted = max(map(len, names)) * LETTER > width
+    turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **turn)
 
 
 def finish(axes, xlabel, ylabel):
@@ -297,12 +315,17 @@ def examples_by_class(images, num_classes, columns=10):
 
 
 def one_of_each_class(images, num_classes, seed):
-    """Indices of one image per class, (num_classes,); of any images where labels are unknown."""
+    """Indices of one image per class, (num_classes,); of any images where labels are unknown.
+
+    Two of the only class, so that there is a way from one image to another.
+    """
     rng = np.random.default_rng(seed)
     if images.labels is None:
-        return rng.permutation(len(images.images))[:num_classes]
+        return rng.permutation(len(images.images))[: max(num_classes, 2)]
     order = rng.permutation(len(images.labels))
     shuffled = images.labels[order]
+    if (shuffled == shuffled[0]).all():
+        return order[:2]
     return np.array(
         [order[np.argmax(shuffled == c)] for c in range(num_classes) if (shuffled == c).any()]
     )

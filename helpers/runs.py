@@ -27,6 +27,7 @@ from IPython import get_ipython
 from helpers import cgan, checkpoint, data, gan, params, paths, training, vae, weights
 from helpers.display import Display, prose, show
 from helpers.files import write_atomically, write_json
+from helpers.markdown import literal
 from helpers.scores import verdict
 
 MODELS = {"01_vae": vae, "02_gan": gan, "03_cgan": cgan}
@@ -54,7 +55,7 @@ class Run(Display):
     """What `start` found, and what a notebook does with it.
 
     config: the checked parameters.  device: the torch.device.  data: a data.Dataset.
-    folder: where everything goes.
+    title: what captions call the data, in Markdown.  folder: where everything goes.
     """
 
     def __init__(self, notebook, values, config, around, device):
@@ -69,6 +70,7 @@ class Run(Display):
             need_test_labels=notebook not in UNLABELED,
         )
         data.check_enough(self.data)
+        self.title = literal(self.data.title)
         print(data.describe(self.data))
         self.made_from = self.data.sha256 | {"code": training.code_digest(self.module)}
         folder = paths.run_dir(around.out_dir, notebook) if around.out_dir else self._own_folder()

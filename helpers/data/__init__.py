@@ -16,7 +16,7 @@ import numpy as np
 
 from helpers import paths
 from helpers.data import archives, cache, classes, csv, download, idx, standin
-from helpers.data.sets import SETS
+from helpers.data.sets import SETS, own
 
 SOURCES = ("auto", "csv", "idx", "download", "sample")
 PARTS = ("train-images", "train-labels", "test-images", "test-labels")
@@ -115,12 +115,12 @@ def check_enough(data, train=56, test=50):
 
 def describe(data):
     """One line for the reader: what was read, from where, and whether it is the real thing."""
-    known, name = SETS[data.name], data.name
+    name = data.name
     if not data.real:
         state = "STAND-IN: not the real set"
     elif data.verified:
         state = "verified"
-    elif known.published or data.title != known.title:
+    elif own(data.name, data.title, data.real, data.verified):
         state = "not the published files"
         name = f"{data.title}, in {len(data.classes)} classes, in place of {name}"
     else:

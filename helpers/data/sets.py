@@ -52,3 +52,11 @@ SETS = {
         ("emnist-digits-train", "emnist-digits-test"), by_columns=True, stand_in="digits",
     ),
 }  # fmt: skip
+
+
+def own(name, title, real, verified):
+    """Are images somebody's own, under the name of a set that they are not?"""
+    known = SETS.get(name)
+    if not known or not real or verified:
+        return False
+    return bool(known.published) or title != known.title

@@ -23,6 +23,7 @@ from torch import nn
 
 from helpers import data as datasets
 from helpers.data import cache as caching
+from helpers.data.sets import own
 from helpers.files import write_atomically
 from helpers.paths import ROOT
 from helpers.training import batches, memory_format, rng, seeded, set_up, to_unit
@@ -168,7 +169,8 @@ def train(data, steps, device="cpu", seed=0):
     """
     images = torch.as_tensor(data.train.images).to(device)
     labels = torch.as_tensor(data.train.labels).to(device)
-    garments, moves = data.name == "FashionMNIST", rng(seed, "moves")
+    others = own(data.name, data.title, data.real, data.verified)
+    garments, moves = data.name == "FashionMNIST" and not others, rng(seed, "moves")
     net = fit(images, labels, len(data.classes), steps, seed, lambda x: moved(x, garments, moves))
     _standardize(net, images)
     tensors = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}

@@ -99,21 +99,16 @@ def entry(key, values, floor, ceiling, **counts):
     spec = SPECS[key]
     values = [float(value) for value in values]
     shown = {name: f"{c:,}" if isinstance(c, int) else c for name, c in counts.items()}
-    several = len(values) > 1
+    several, known = len(values) > 1, all(map(math.isfinite, values))
     return {
         **spec._asdict(),
         "protocol": spec.protocol.format(**shown),
         "value": finite(statistics.fmean(values)),
-        "std": finite(_spread(values)) if several else None,
+        "std": statistics.stdev(values) if several and known else None,  # of NaN it raises
         "spread": f"standard deviation over {len(values)} draws" if several else "",
         "floor": finite(floor),
         "ceiling": finite(ceiling),
     }
-
-
-def _spread(values):
-    """The standard deviation; NaN where a value is not finite, which statistics cannot take."""
-    return statistics.stdev(values) if math.isfinite(sum(values)) else math.nan
 
 
 def finite(value):

@@ -9,6 +9,7 @@ import math
 import statistics
 from typing import NamedTuple
 
+from helpers.markdown import literal
 from helpers.scores.tables import SPECS, number
 
 IMAGES = 10_000  # shown in training, below which no verdict is given
@@ -74,7 +75,7 @@ def gan(history, result, changes=()):
     if len(history) * result["data"]["train"] < IMAGES:
         state, why = "too short", "Train longer."
     elif one_class or diversity < ALIKE or noise:
-        state, why = "collapsed", f"{100 * share:.0f}% of the samples look like “{name}”."
+        state, why = "collapsed", f"{100 * share:.0f}% of the samples look like {_named(name)}."
         why += " Try a learning rate ten times smaller, the same for both networks."
     elif distance > FAR and len(changes) and changes[-1] < FROZEN:
         state, why = "undertrained", "The samples hardly change. Try a larger learning rate."
@@ -225,10 +226,13 @@ def labels(result):
     """Which label is obeyed best and which worst."""
     obeyed, floor = result["per_class"], result["scores"]["agreement"]["floor"]
     worst, best = min(obeyed, key=obeyed.get), max(obeyed, key=obeyed.get)
-    return (
-        f"“{best}” is obeyed best, in {obeyed[best]:.1f}% of its images, “{worst}” worst, in "
-        f"{obeyed[worst]:.1f}%. The network that judges errs on {100 - floor:.1f}% of real images."
+    text = (
+        f"{_named(best)} is obeyed best, in {obeyed[best]:.1f}% of its images, {_named(worst)} "
+        f"worst, in {obeyed[worst]:.1f}%."
     )
+    if obeyed[worst] == obeyed[best]:
+        text = f"Every label is obeyed in {obeyed[best]:.1f}% of its images."
+    return f"{text} The network that judges errs on {100 - floor:.1f}% of real images."
 
 
 def variety(result):
@@ -274,8 +278,13 @@ def cgan_abstract(history, result):
 
 def _lost(result):
     """The classes that the feature network hardly ever sees in the samples, or ""."""
-    lost = [f"“{name}”" for share, real, name in _shares(result) if share < LOST * real]
+    lost = [_named(name) for share, real, name in _shares(result) if share < LOST * real]
     return f"Hardly ever drawn: {', '.join(lost)}. Try more epochs." if lost else ""
+
+
+def _named(name):
+    """The name of a class in a sentence; it may hold anything."""
+    return f"“{literal(name)}”"
 
 
 def _sure(record):
@@ -294,8 +303,8 @@ def _skew(result):
         error = math.sqrt(max(real * (1 - real), 1 / count) / count)
         found.append(((share - real) / error, share, real, name))
     return " ".join(
-        f"“{name}” is drawn too {'often' if errors > 0 else 'rarely'}: {100 * share:.1f}% of the "
-        f"images and {100 * real:.1f}% of the real ones."
+        f"{_named(name)} is drawn too {'often' if errors > 0 else 'rarely'}: "
+        f"{100 * share:.1f}% of the images and {100 * real:.1f}% of the real ones."
         for errors, share, real, name in (max(found), min(found))
         if abs(errors) > BEYOND
     )

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from matplotlib.text import Text
 from torch import nn
 
 from helpers import figures
+from helpers.data import Images
 
 
 def test_a_grid_holds_each_image_in_its_place():
@@ -37,6 +37,38 @@ def test_no_text_leaves_the_figure(rows):
     for text in figure.axes[0].texts:
         box = text.get_window_extent()
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def inside(figure, text):
+    """A text's box in pixels, which must lie in the figure."""
+    box, (width, height) = text.get_window_extent(), figure.canvas.get_width_height()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
+    return box
+
+
+LONG = "A very long name of a class that is nearly sixty letters long"
+
+
+@pytest.mark.parametrize("names", [["disc", "square", "triangle"], [LONG + c for c in "abcde"]])
+def test_names_of_classes_do_not_touch_and_stay_in_the_figure(names):
+    values = np.full(len(names), 0.2)
+    for figure in (
+        figures.matrix(np.eye(len(names)), names, "seen", "asked"),
+        figures.bars(values, names, "share", "class", (values, "real")),
+    ):
+        figure.draw_without_rendering()
+        ticks = figure.axes[0].get_xticklabels()
+        boxes = [inside(figure, text) for text in ticks]
+        level = zip(boxes, boxes[1:], strict=False)
+        assert ticks[0].get_rotation() or all(a.x1 < b.x0 for a, b in level)
+        assert figure.axes[0].get_window_extent().width > 100
+    for panel in figures.codes(np.zeros((5, 2)), np.arange(5) % len(names), names, 0, 1).axes:
+        assert len(panel.get_title()) <= 16
+
+
+def test_a_grid_of_many_rows_fits_on_a_page():
+    images = np.zeros((26, 10, 28, 28), np.uint8)
+    assert figures.image_grid(images, [LONG] * 26).get_figheight() < 8.5
 
 
 def test_curves_draw_every_point_and_name_every_line():
@@ -101,8 +133,11 @@ def test_layer_rows_name_shapes_and_leave_the_network_alone():
 def test_one_of_each_class_and_examples_by_class():
     labels = np.repeat(np.arange(3), 20)
     images = np.broadcast_to(labels[:, None, None], (60, 28, 28)).astype(np.uint8)
-    found = SimpleNamespace(images=images, labels=labels)
+    found = Images(images, labels)
     assert labels[figures.one_of_each_class(found, 3, 0)].tolist() == [0, 1, 2]
+    for alone in (np.zeros(60, int), None):  # one class: two images of it, not one twice
+        first, second = figures.one_of_each_class(found._replace(labels=alone), 1, 0)
+        assert first != second
     grid = figures.examples_by_class(found, 4, columns=25)
     assert grid.shape == (4, 25, 28, 28)
     assert (grid[1, :20] == 1).all() and (grid[1, 20:] == 255).all() and (grid[3] == 255).all()

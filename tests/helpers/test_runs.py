@@ -161,6 +161,11 @@ def test_a_stand_in_is_named_in_every_caption(few, shown, tmp_path, monkeypatch)
     assert captions == {f"A. (Stand-in images, not {few.name}.)"}
 
 
+def test_the_title_of_a_set_is_text_and_no_markup(few, shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.data, "load", lambda *a, **k: few._replace(title="<i>$my$ T-shirts"))
+    assert started(tmp_path / "run").title == r"\<i\>\$my\$ T-shirts"
+
+
 def test_the_source_shown_is_the_code_that_runs(few, shown, tmp_path):
     started(tmp_path / "run").source(vae.train_step)
     ((bundle, meta),) = shown

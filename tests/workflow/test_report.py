@@ -212,6 +212,35 @@ def test_notices_and_revisions_on_the_title_page(tmp_path):
     assert "The stand-in" in soup.nav.text and "Fashion" not in soup.nav.text
 
 
+def test_images_of_ones_own_are_called_so_and_no_published_set(tmp_path):
+    notebooks, own = fixture.three(), {"verified": False, "title": "<b>My</b> $shapes$"}
+    for nb in notebooks.values():
+        manifest(nb)["data"] |= own | {"source": "csv"}
+    report = merge(build.read_all(fixture.write(tmp_path, notebooks)))
+    soup = BeautifulSoup(html(report), "html.parser")
+    (notice,) = (p.text for p in soup.select("header .notice"))
+    assert "from <b>My</b> $shapes$ in place of Fashion-MNIST and MNIST." in notice
+    assert "<b>My</b> $shapes$" in soup.nav.text and "somebody’s own" in soup.text
+    assert "handwritten" not in soup.text and "clothing" not in soup.text
+
+
+def test_a_stand_in_is_not_said_to_be_other_than_itself(tmp_path):
+    notebooks = fixture.three()
+    for nb in notebooks.values():
+        stand_in = {"real": False, "verified": False, "title": "stand-in digits"}
+        manifest(nb)["data"] |= stand_in
+    (notice,) = merge(build.read_all(fixture.write(tmp_path, notebooks)))["front"]["notices"]
+    assert "not from Fashion-MNIST or MNIST." in notice
+
+
+def test_both_sets_of_emnist_have_their_text(tmp_path):
+    notebooks = fixture.three()
+    manifest(notebooks["02_gan.ipynb"])["data"] |= {"name": "EMNIST-letters", "verified": False}
+    manifest(notebooks["02_gan.ipynb"])["data"]["title"] = "EMNIST letters"
+    report = merge(build.read_all(fixture.write(tmp_path, notebooks)))
+    assert "handwritten letters" in html(report) and not report["front"]["notices"]
+
+
 # --- Hostile notebooks ---------------------------------------------------------------------------
 
 

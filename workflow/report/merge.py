@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+from helpers.data.sets import own
+from helpers.markdown import literal
 from workflow.report.document import items_of, one_line, table_item, text_item
 
 TEXTS = Path(__file__).parent / "text"
@@ -55,11 +57,6 @@ def code(value):
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def literal(value):
-    """Text in Markdown that means nothing but itself."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~&:@^\"'])", r"\\\1", " ".join(str(value).split()))
-
-
 def _text(name):
     return (TEXTS / f"{name}.md").read_text(encoding="utf-8")
 
@@ -71,12 +68,17 @@ def _notices(manifests, profile):
             "SMOKE RUN. Made with the smallest settings, to test that everything works. "
             "Nothing here says how good the models are."
         )
-    # a stand-in has a title of its own: what it stands in for is the set's name
-    names = dict.fromkeys(m["data"]["name"] for m in manifests if not m["data"]["real"])
-    if names:
+    data = [m["data"] for m in manifests]
+    if names := dict.fromkeys(_published(d) for d in data if not d["real"]):
         notices.append(
             f"STAND-IN DATA. Made from the built-in stand-in images, not from "
             f"{one_line(' or '.join(names))}. Its numbers cannot be compared with published ones."
+        )
+    if names := dict.fromkeys(_published(d) for d in data if _own(d)):
+        titles = dict.fromkeys(_title(d) for d in data if _own(d))
+        notices.append(
+            f"NOT THE PUBLISHED FILES. Made from {one_line(' and '.join(titles))} in place of "
+            f"{one_line(' and '.join(names))}. Its numbers cannot be compared with published ones."
         )
     return notices
 
@@ -99,7 +101,16 @@ def _revision(manifest):
 
 
 def _title(data):
-    return data.get("title") or {"FashionMNIST": "Fashion-MNIST"}.get(data["name"], data["name"])
+    return data.get("title") or _published(data)
+
+
+def _published(data):
+    """What the published set is called, whatever images were read as it."""
+    return {"FashionMNIST": "Fashion-MNIST"}.get(data["name"], data["name"])
+
+
+def _own(data):
+    return own(data["name"], _title(data), data["real"], data["verified"])
 
 
 def _table(label, caption, columns, rows):
@@ -112,15 +123,21 @@ def _datasets(sources):
     about, rows = {}, {}
     for source in sources:
         data = source.manifest["data"]
-        name = data["name"] if data["real"] else "stand-in"
-        about[name] = "The stand-in" if name == "stand-in" else literal(_title(data))
+        if not data["real"]:
+            about["stand-in"] = ["The stand-in"]
+        elif _own(data):
+            titles = about.setdefault("own", [])
+            titles += {literal(_title(data))}.difference(titles)
+        else:  # EMNIST-letters and EMNIST-digits share a text
+            name = data["name"].partition("-")[0]
+            about[name] = [literal(_published({"name": name}))]
         key = (_title(data), data["source"], data["where"], data["train"], data["test"])
         key += (data["verified"], data["sha256"].get("train-images"))
         link = f"[Section]({quote(one_line(source.path.stem))}.ipynb)"
         rows.setdefault(key, []).append(link)
     for name, text in (part.split("\n", 1) for part in parts):
         if name in about:
-            opening += f"\n\n## {about[name]}\n{text}"
+            opening += f"\n\n## {', '.join(about[name])}\n{text}"
     yield text_item(opening, "text/datasets.md", numbering="none")
     yield _table(
         "table-datasets",

@@ -63,6 +63,15 @@ def test_published_files_get_the_pinned_network_and_others_their_own(few, tmp_pa
     assert len(trained) == 2
 
 
+def test_images_of_ones_own_are_not_mirrored_like_garments(few, monkeypatch):
+    base = {"name": "FashionMNIST", "verified": False, "real": True}
+    seen = []
+    monkeypatch.setattr(network, "moved", lambda x, garments, rng: seen.append(garments) or x)
+    for known in {"verified": True}, {"title": "letters"}, {"real": False}:
+        network.train(few._replace(**base | known), 1)
+    assert seen == [True, False, True]
+
+
 def test_training_repeats_itself_and_the_seed_matters(few):
     before = torch.random.get_rng_state()
     first = network.train(few, 3)

@@ -1,6 +1,7 @@
 """The assembled scores: they notice what is wrong with images, and scores.json is what it says."""
 
 import json
+import math
 import re
 
 import pytest
@@ -100,6 +101,12 @@ def test_every_score_says_what_it_is(digits, options, labeled_sampler):
 def test_a_sampler_that_returns_something_else_is_refused(digits, options, bad, message):
     with pytest.raises(ValueError, match=message):
         scores.gan(digits, bad, **options)
+
+
+def test_a_score_that_no_draw_or_not_every_draw_has_is_none():
+    for values in ([math.nan] * 3, [0.5, math.nan, 0.5]):
+        entry = tables.entry("diversity", values, 1.0, 0.0)
+        assert entry["value"] is None and entry["std"] is None and tables.cell(entry) == "–"
 
 
 def test_pixels_are_shuffled_within_their_image():

@@ -181,6 +181,23 @@ def test_the_most_skewed_classes_are_named_and_chance_is_not():
     assert "“9” is" in verdict.gan_abstract([gan_record()] * 2, result(SKEWED))
 
 
+@pytest.mark.fault(84)
+def test_names_of_classes_are_text_and_no_markup():
+    names = ["<b>x</b>", "$x$", "_y_", *"3456789"]
+    found = result([0.5, 0.01, 0.01] + [0.48 / 7] * 7) | {"classes": names}
+    assert r"“\<b\>x\</b\>” is drawn too often" in verdict.gan_likeness(found)
+    lost = verdict.gan([gan_record()], found).text
+    assert r"“\$x\$”, “\_y\_”" in lost
+    found = cgan_result() | {"per_class": {"T-shirt/top": 9.0, "<i>": 1.0}}
+    text = verdict.labels(found)
+    assert "“T-shirt/top” is" in text and r"“\<i\>” worst" in text
+
+
+def test_no_label_is_best_where_all_are_equal():
+    text = verdict.labels(cgan_result() | {"per_class": {"a": 0.0, "b": 0.0}})
+    assert text.startswith("Every label is obeyed in 0.0%") and "best" not in text
+
+
 def test_copies_are_counted():
     near = {"distance": [0, 3.1, 4.2], "percentile": [0, 40, 60]}
     text = verdict.copies(near, result())
