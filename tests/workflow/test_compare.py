@@ -47,16 +47,10 @@ def test_runs_stand_side_by_side_and_the_best_is_starred(tmp_path, capsys):
     good, bad = result(fid=(1.0, 0.1)), result(fid=2.0)
     runs = folder(tmp_path / "a", good), folder(tmp_path / "b", bad) + "/scores.json"
     fid = next(line for line in shown(capsys, *runs).splitlines() if "FID" in line)
-    assert fid.endswith("1.00 ± 0.10 *  2.00  ↓".replace("  2.00", fid.split("*")[1][:-3]))
-    assert fid.split("*")[1].split() == ["2.00", "↓"]
+    assert fid.split()[-6:] == ["1.00", "±", "0.10", "*", "2.00", "↓"]
     bad["n"] = 999
     said = shown(capsys, runs[0], folder(tmp_path / "b", bad))
     assert "different numbers of images: 300, 999; do not compare" in said
-
-
-def test_a_score_without_a_better_side_is_shown(tmp_path, capsys):
-    said = shown(capsys, folder(tmp_path / "a", result(better=None, fid=1.0)))
-    assert "1.00" in said and "None" not in said
 
 
 def test_published_results_are_runs_too(capsys):
@@ -128,12 +122,9 @@ def test_without_arguments_the_runs_are_listed(tmp_path, capsys, monkeypatch):
     [
         (None, "no such file"),
         ("{", "not JSON"),
-        ("[" * 5000, "not JSON"),
         ('{"scores": NaN}', "not JSON (NaN is no number)"),
         ('{"format": FORMAT, "scores": {"fid": 3}}', "not the scores of a run"),
         ('{"format": FORMAT, "scores": []}', "not the scores of a run"),
-        ('{"a": {"format": FORMAT}}', "not the scores of a run"),
-        ("[]", "not the scores"),
         ('{"scores": {}}', "format None"),
     ],
 )

@@ -107,18 +107,6 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
         redraw.main([str(tmp_path / "out")])
 
 
-def test_difference_sees_one_pixel():
-    image = np.zeros((20, 30), np.uint8)
-    changed = image.copy()
-    changed[3, 4] = 60
-    pngs = []
-    for array in (image, changed):
-        buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, "PNG")
-        pngs.append(buffer.getvalue())
-    assert redraw.difference(*pngs) == (pytest.approx(60 / 600), pytest.approx(1 / 600))
-
-
 def test_numbers_in_the_readme_are_the_published_ones():
     numbers = publish.numbers(json.loads((publish.REPORT / "scores.json").read_text("utf-8")))
     assert len(numbers) == 11 and all(line.count("|") == 6 for line in numbers)

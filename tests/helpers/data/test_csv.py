@@ -119,22 +119,6 @@ def test_zip_faults(root):
     flips(path, csv_files.read, 0xFF, pictures(1)[0])
 
 
-@pytest.mark.fault(14, 15, 16, 17, 19)
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.one_of(st.text(), st.integers(-300, 1300).map(str), st.floats().map(str)))
-def test_any_cell_is_its_number_or_refused_where_it_stands(tmp_path_factory, value):
-    path = tmp_path_factory.getbasetemp() / "cell.csv"
-    for line, column in (1, 1), (2, 1), (2, 400), (3, 785):
-        path.write_bytes(cell(line, column, value).encode("utf-8", "surrogatepass"))
-        if value in map(str, range(256)):
-            images, labels = csv_files.read(path)
-            row = np.append(labels[line - 1], images[line - 1])
-            assert row[column - 1] == int(value)
-        elif not set(value) & set(',\r\n"\ufeff'):
-            with pytest.raises(ValueError, match=f"^{re.escape(str(path))}:{line}:{column}: "):
-                csv_files.read(path)
-
-
 @pytest.mark.fault(7)
 def test_more_rows_than_any_set_are_refused(root, monkeypatch):
     monkeypatch.setattr(csv_files, "MAX_ROWS", 3)

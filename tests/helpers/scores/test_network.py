@@ -77,20 +77,6 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch():
     torch.testing.assert_close(network.look(net, images).features[:1], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_moved_images_stay_recognizable():
-    rng = torch.Generator().manual_seed(0)
-    image = torch.zeros(200, 1, 28, 28)
-    image[:, :, 10:18, 8:10] = 1  # a bar left of the middle
-    bent, shifted = (network.moved(image, garments, rng) for garments in (False, True))
-    for moved in (bent, shifted):
-        assert 0 <= moved.min() and moved.max() <= 1 + 1e-6
-        rows = moved.sum((1, 3)).argmax(1)
-        assert ((6 <= rows) & (rows <= 21)).all()
-    assert torch.equal(shifted.sum((1, 2, 3)), image.sum((1, 2, 3)))
-    left = (shifted * torch.arange(28.0)).sum((1, 2, 3)) / 16
-    assert (left > 16).any() and (left < 11).any()  # mirrored and not
-
-
 def test_command_writes_a_network_that_loads(few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(network.datasets, "load", lambda name: few)
     monkeypatch.setattr(network, "set_up", lambda device, threads: None)

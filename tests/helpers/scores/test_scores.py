@@ -100,10 +100,3 @@ def test_every_score_says_what_it_is(digits, options, labeled_sampler):
 def test_a_sampler_that_returns_something_else_is_refused(digits, options, bad, message):
     with pytest.raises(ValueError, match=message):
         scores.gan(digits, bad, **options)
-
-
-def test_pixels_are_shuffled_within_their_image():
-    images = torch.arange(784).remainder(256).to(torch.uint8).view(1, 28, 28).repeat(2, 1, 1)
-    shuffled = setting.shuffle_pixels(images, torch.Generator().manual_seed(0))
-    assert torch.equal(shuffled.flatten(1).sort().values, images.flatten(1).sort().values)
-    assert not torch.equal(shuffled[0], shuffled[1])
