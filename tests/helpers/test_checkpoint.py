@@ -1,7 +1,6 @@
 """state.pt: whole or refused by name; never unpickled; one run a folder."""
 
 import io
-import json
 import os
 import pickle
 import resource
@@ -123,8 +122,6 @@ def archive(value):
 
 def other_files():
     yield "text", b"no checkpoint at all\n"
-    yield "json", json.dumps({"format": 1}).encode()
-    yield "png", b"\x89PNG\r\n\x1a\n" + bytes(1000)
     yield "pickle", pickle.dumps({"format": 1})
     yield "zeros", bytes(5000)
     yield "torch, not ours", archive({"format": 1, "model": torch.ones(3)})

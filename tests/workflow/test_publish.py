@@ -1,13 +1,10 @@
 """What is published: whole runs only, and figures that can be drawn again."""
 
 import copy
-import io
 import json
 
 import nbformat
-import numpy as np
 import pytest
-from PIL import Image
 
 from workflow import publish, redraw
 

@@ -98,17 +98,6 @@ def flat(z):
     return z[:, :1].expand(-1, 784)
 
 
-def test_a_latent_is_active_if_it_carries_a_tenth_of_a_nat(digits, options, sampler):
-    def encode(x):  # KL 0.5, 0.125 and 0.08 nats: the last has a variance all the same
-        sign = torch.where(torch.arange(len(x)) % 2 == 0, 1, -1)[:, None]
-        mu = torch.tensor([1.0, 0.5, 0.4]) * sign
-        return mu, torch.zeros_like(mu)
-
-    result = scores.vae(digits, sampler(digits.train.images), encode, flat, **options)
-    active = result["scores"]["active"]
-    assert active["value"] == 2 and "above 0.1 nats" in active["protocol"]
-
-
 def test_a_vae_needs_no_test_labels(digits, options, sampler, labeled_sampler):
     bare = digits._replace(test=digits.test._replace(labels=None))
 

@@ -75,14 +75,3 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch():
     images = torch.randint(256, (50, 28, 28), dtype=torch.uint8)
     alone = network.look(net, images[:1]).features
     torch.testing.assert_close(network.look(net, images).features[:1], alone, atol=1e-4, rtol=1e-4)
-
-
-def test_command_writes_a_network_that_loads(few, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(network.datasets, "load", lambda name: few)
-    monkeypatch.setattr(network, "set_up", lambda device, threads: None)
-    monkeypatch.setattr(network, "ROOT", tmp_path)
-    monkeypatch.setitem(network.EPOCHS, "MNIST", 1)
-    network.main("MNIST")
-    (path,) = tmp_path.glob("build/*")
-    loaded = network._network(path.read_bytes(), "cpu", pinned=False)
-    assert network.describe(loaded) in capsys.readouterr().out

@@ -5,7 +5,6 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from helpers import scores
 from helpers.scores import network, setting, tables
@@ -15,16 +14,6 @@ def noise(level):
     def change(images, rng):
         added = images + level * torch.randn(images.shape, generator=rng)
         return added.clamp(0, 255).to(torch.uint8)
-
-    return change
-
-
-def blur(width):
-    kernel = torch.ones(1, 1, width, width) / width**2
-
-    def change(images, rng):
-        smooth = F.conv2d(images[:, None].float(), kernel, padding=width // 2)
-        return smooth[:, 0].round().to(torch.uint8)
 
     return change
 
@@ -39,11 +28,10 @@ def test_new_real_images_score_like_the_floor(digits, options, sampler):
         assert near < 0.15 * far, key
 
 
-@pytest.mark.parametrize("spoil", [[noise(0), noise(40), noise(90)], [blur(1), blur(3), blur(5)]])
-def test_more_noise_or_blur_is_worse(digits, options, sampler, spoil):
+def test_more_noise_is_worse(digits, options, sampler):
     found = [
-        scores.gan(digits, sampler(digits.train.images, change), **options)["scores"]
-        for change in spoil
+        scores.gan(digits, sampler(digits.train.images, noise(level)), **options)["scores"]
+        for level in (0, 40, 90)
     ]
     for key in ("fid", "kid"):
         assert found[0][key]["value"] < found[1][key]["value"] < found[2][key]["value"]
@@ -90,13 +78,6 @@ def test_every_score_says_what_it_is(digits, options, labeled_sampler):
     assert tables.rows(result, "samples")[1][0][1] == f"{fid['value']:.2f} ± {fid['std']:.2f}"
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (lambda n, rng: torch.zeros(n, 28, 28), r"sample must return uint8 \(300, 28, 28\), got"),
-        (lambda n, rng: torch.zeros(n, 784, dtype=torch.uint8), r"got torch.uint8 \(300, 784\)"),
-    ],
-)
-def test_a_sampler_that_returns_something_else_is_refused(digits, options, bad, message):
-    with pytest.raises(ValueError, match=message):
-        scores.gan(digits, bad, **options)
+def test_a_sampler_that_returns_something_else_is_refused(digits, options):
+    with pytest.raises(ValueError, match=r"sample must return uint8 \(300, 28, 28\), got"):
+        scores.gan(digits, lambda n, rng: torch.zeros(n, 784, dtype=torch.uint8), **options)
