@@ -1,10 +1,5 @@
 """The pictures, by what is drawn rather than by pixels."""
 
-import os
-import subprocess
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -96,36 +91,3 @@ def test_layer_rows_name_shapes_and_leave_the_network_alone():
     assert settings == "4, 2, 1"
     assert net.training and not net[0]._forward_hooks
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-
-
-def test_one_of_each_class_and_examples_by_class():
-    labels = np.repeat(np.arange(3), 20)
-    images = np.broadcast_to(labels[:, None, None], (60, 28, 28)).astype(np.uint8)
-    found = SimpleNamespace(images=images, labels=labels)
-    assert labels[figures.one_of_each_class(found, 3, 0)].tolist() == [0, 1, 2]
-    grid = figures.examples_by_class(found, 4, columns=25)
-    assert grid.shape == (4, 25, 28, 28)
-    assert (grid[1, :20] == 1).all() and (grid[1, 20:] == 255).all() and (grid[3] == 255).all()
-
-
-def test_codes_have_a_panel_for_each_class_and_histograms_an_area_of_one():
-    mu, labels = np.random.default_rng(0).normal(size=(300, 4)), np.arange(300) % 3
-    figure = figures.codes(mu, labels, ["a", "$b", "c"], 1, 3)
-    assert [axes.get_title() for axes in figure.axes] == ["a", "$b", "c"]
-    own = figure.axes[1].collections[1].get_offsets()
-    assert np.array_equal(own, mu[labels == 1][:, [3, 1]])
-    assert len(figures.codes(mu, None, ["a", "b"], 0, 1).axes) == 1
-    axes = figures.histograms({"a": mu[:, 0], "b": mu[:, 1] + 2}, "logit").axes[0]
-    for stairs in axes.patches:
-        values, edges, _ = stairs.get_data()
-        assert np.sum(values * np.diff(edges)) == pytest.approx(1)
-
-
-@pytest.mark.fault(129)
-def test_a_readers_own_matplotlibrc_changes_nothing(tmp_path):
-    """image.origin: lower would turn every image upside down."""
-    (tmp_path / "matplotlibrc").write_text("image.origin: lower\nfont.size: 30\n")
-    code = "import matplotlib as m, helpers.figures; print(m.rcParams['image.origin'])"
-    own = os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
-    done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True)
-    assert done.stdout.strip() == "upper"

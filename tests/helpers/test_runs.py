@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import nbformat
@@ -169,22 +168,6 @@ def test_the_source_shown_is_the_code_that_runs(few, shown, tmp_path):
     ((bundle, meta),) = shown
     assert meta["report"]["title"] == "helpers/vae.py: train_step"
     assert bundle["text/plain"] in Path(vae.__file__).read_text(encoding="utf-8")
-
-
-@pytest.mark.fault(130)
-def test_another_repository_lends_no_revision(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    if (paths.ROOT / ".git").exists():
-        head = subprocess.run(
-            ["git", "-C", str(paths.ROOT), "rev-parse", "--short=10", "HEAD"],
-            capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        assert runs.revision()["revision"] == head.stdout.strip()
-    monkeypatch.delenv("GIT_DIR")
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / "project").mkdir()
-    monkeypatch.setattr(runs.paths, "ROOT", tmp_path / "project")
-    assert runs.revision() is None
 
 
 @pytest.mark.fault(90)

@@ -170,18 +170,6 @@ def test_scores_of_other_parameters_are_not_taken(done):
         sweep.table(done)
 
 
-def test_the_figure_has_a_dot_for_each_run_and_a_dash_for_each_mean(done):
-    write_json(done.out / "table.json", sweep.table(done))
-    content = json.loads((done.out / "table.json").read_text())
-    content["runs"].reverse()  # the file's order counts, not the alphabet's
-    figure = sweep.draw(content)
-    assert len(figure.axes) == 2
-    for axes in figure.axes:
-        drawn = [(line.get_marker(), list(line.get_xdata())) for line in axes.lines]
-        assert drawn == [("o", [15, 16]), ("|", [15.5]), ("o", [10, 11]), ("|", [10.5])]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
-
-
 def test_what_the_runs_say_is_said_while_the_engine_works(done, capfd):
     name = next(iter(done.runs))
     log = done.out / name / "log.txt"
