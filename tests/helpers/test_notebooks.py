@@ -20,8 +20,10 @@ def cells(path, kind="code"):
     return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
 
 
-def test_there_are_three_with_a_config_each():
+def test_there_are_three_with_a_config_and_profiles_each():
     assert [path.stem for path in NOTEBOOKS] == list(params.CONFIGS)
+    for profile in ("smoke", "draft", "paper"):
+        assert [p.stem for p in PROFILES if p.parent.name == profile] == list(params.CONFIGS)
 
 
 @pytest.mark.fault(92)
@@ -95,9 +97,3 @@ def test_it_names_no_place_on_somebodys_machine(path):
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_profile_is_accepted(path):
     assert arguments.given(ROOT / "notebooks" / f"{path.stem}.ipynb", [path])
-
-
-def test_every_profile_covers_every_notebook():
-    names = {path.stem for path in NOTEBOOKS}
-    for profile in ("smoke", "draft", "paper"):
-        assert {p.stem for p in PROFILES if p.parent.name == profile} == names

@@ -142,17 +142,12 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
         ("-p resume yes", "resume must be True or False, got 'yes'"),
         ("-p steps 16,22", "steps must be list[int], such as [16, 22, 34], got '16,22'"),
         ("-p epochs 3 -p epochs 4", "epochs: given twice"),
-        ("-f F", "F: epochs must be int, such as 3, got 1.5"),
     ],
 )
 def test_wrong_words_are_refused(toy, capsys, words, message):
     notebook = toy("raise SystemError")
     output, trace = notebook.with_name("out.ipynb"), notebook.with_name("TRACE")
     output.write_text("the good one")
-    if words == "-f F":
-        file = notebook.with_name(".f.yaml")
-        file.write_text("epochs: 1.5")
-        words, message = f"-f {file}", message.replace("F", str(file), 1)
     words = words.replace("TRACE", str(trace)).split(" ")
     assert run.main([str(notebook), str(output), *words]) == 2
     line = capsys.readouterr().err

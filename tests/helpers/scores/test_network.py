@@ -11,14 +11,13 @@ from helpers import data
 from helpers.scores import network
 
 
-@pytest.fixture(scope="module")
-def few():
+@pytest.fixture
+def few(digits):
     """The stand-in set, cut to 600 training and 200 test images."""
-    full = data.load("MNIST", "sample")
-    train = data.Images(full.train.images[:600], full.train.labels[:600])
-    return full._replace(
-        train=train, test=data.Images(full.test.images[:200], full.test.labels[:200])
+    train, test = (
+        data.Images(*(of[:n] for of in digits[part])) for part, n in ((1, 600), (2, 200))
     )
+    return digits._replace(train=train, test=test, verified=False)
 
 
 @pytest.mark.skipif(not os.environ.get("DATA_DIR"), reason="needs the real images: set DATA_DIR")

@@ -59,19 +59,15 @@ def test_manifold_by_hand():
     assert found["coverage"] == 3 / 4  # 10's ball ends at 18
 
 
-def test_nearest_matches_scipy(monkeypatch, clouds):
+def test_blocks_do_not_change_the_scores(monkeypatch, clouds):
+    whole = samples.manifold(*clouds), samples.kernel_distance(*clouds)
     monkeypatch.setattr(samples, "BLOCK", 1000)  # three rows a block
+    assert samples.manifold(*clouds) == whole[0]
+    assert samples.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
     distance, index = samples.nearest(*clouds)
     direct = cdist(*clouds)
     assert index.tolist() == direct.argmin(1).tolist()
     np.testing.assert_allclose(distance, direct.min(1), rtol=1e-5)
-
-
-def test_blocks_do_not_change_the_scores(monkeypatch, clouds):
-    whole = samples.manifold(*clouds), samples.kernel_distance(*clouds)
-    monkeypatch.setattr(samples, "BLOCK", 1000)
-    assert samples.manifold(*clouds) == whole[0]
-    assert samples.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
 
 
 def test_memorization_finds_copies(digits):
