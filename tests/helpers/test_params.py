@@ -5,7 +5,6 @@ import math
 import re
 from unittest import mock
 
-import nbformat
 import pytest
 import torch
 import yaml
@@ -14,11 +13,14 @@ from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
 from helpers import params
+from helpers.paths import ROOT
 from workflow import parameters as arguments
 
 NAMES = [
     (notebook, name) for notebook in sorted(params.CONFIGS) for name in params.defaults(notebook)
 ]
+PATHS = {notebook: ROOT / f"notebooks/{notebook}.ipynb" for notebook in params.CONFIGS}
+DECLARED = {path: arguments.declared(path) for path in PATHS.values()}  # read once
 NUMBERS = [(n, name) for n, name in NAMES if type(params.defaults(n)[name]) in (int, float)]
 
 
@@ -101,27 +103,6 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def notebooks(tmp_path_factory):
-    """{name: path} of notebooks that are nothing but a parameters cell."""
-    paths = {}
-    for name in params.CONFIGS:
-        kinds = {list: "list[int]"}
-        lines = [
-            f"{key}: {kinds.get(type(value), type(value).__name__)} = {value!r}"
-            for key, value in params.defaults(name).items()
-        ]
-        cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["parameters"]})
-        paths[name] = tmp_path_factory.getbasetemp() / f"{name}.ipynb"
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), paths[name])
-    return paths
-
-
-@pytest.fixture(scope="module")
-def declared(notebooks):
-    return {str(path): arguments.declared(path) for path in notebooks.values()}
-
-
 @pytest.mark.fault(26, 27, 28, 29, 31, 33)
 @pytest.mark.parametrize(
     ("name", "word", "value"),
@@ -134,13 +115,13 @@ def declared(notebooks):
         ("resume", "yes", None),
     ],
 )  # fmt: skip
-def test_a_word_arrives_exactly_or_is_refused_by_name(notebooks, name, word, value):
+def test_a_word_arrives_exactly_or_is_refused_by_name(name, word, value):
     if value is None:
         with pytest.raises(ValueError) as error:
-            arguments.given(notebooks["01_vae"], pairs=[(name, word)])
+            arguments.given(PATHS["01_vae"], pairs=[(name, word)])
         one_line_naming(name, error.value)
     else:
-        values = arguments.given(notebooks["01_vae"], pairs=[(name, word)])
+        values = arguments.given(PATHS["01_vae"], pairs=[(name, word)])
         assert values == {name: value} and type(values[name]) is type(value)
         same_in_the_notebook(values)
 
@@ -158,16 +139,16 @@ def same_in_the_notebook(values):
 @given(which=st.sampled_from(NAMES), value=VALUES, as_json=st.booleans())
 @example(("01_vae", "seed"), 8, True)
 def test_any_value_in_a_file_arrives_exactly_or_is_refused_by_name(
-    notebooks, declared, tmp_path_factory, which, value, as_json
+    tmp_path_factory, which, value, as_json
 ):
     notebook, name = which
-    path, file = notebooks[notebook], tmp_path_factory.getbasetemp() / "profile.yaml"
+    path, file = PATHS[notebook], tmp_path_factory.getbasetemp() / "profile.yaml"
     try:
         text = (json.dumps if as_json else yaml.safe_dump)({name: value})
     except (TypeError, ValueError):  # cannot be written down
         return
     file.write_text(text, encoding="utf-8")
-    with mock.patch.object(arguments, "declared", lambda path: declared[str(path)]):
+    with mock.patch.object(arguments, "declared", DECLARED.get):
         try:
             values = arguments.given(path, [file])
         except ValueError as error:
@@ -202,12 +183,12 @@ def test_any_value_in_a_file_arrives_exactly_or_is_refused_by_name(
         ("\ud8ff", "not UTF-8 text"),
     ],
 )
-def test_no_file_of_parameters_is_misread_or_run(notebooks, tmp_path, text, says):
+def test_no_file_of_parameters_is_misread_or_run(tmp_path, text, says):
     file, trace = tmp_path / "profile.yaml", tmp_path / "trace"
     file.write_bytes(text.replace("TRACE", str(trace)).encode("utf-16" if "\ud8ff" in text
                      else "utf-8", "surrogatepass"))  # fmt: skip
     with pytest.raises(ValueError) as caught:
-        arguments.given(notebooks["01_vae"], [file])
+        arguments.given(PATHS["01_vae"], [file])
     line = str(caught.value)
     assert line.startswith(f"{file}:") and says in line and "\n" not in line and len(line) < 400
     assert not trace.exists()

@@ -14,9 +14,8 @@ from helpers.scores import network
 @pytest.fixture
 def few(digits):
     """The stand-in set, cut to 600 training and 200 test images."""
-    train, test = (
-        data.Images(*(of[:n] for of in digits[part])) for part, n in ((1, 600), (2, 200))
-    )
+    cut = ((1, 600), (2, 200))
+    train, test = (data.Images(*(of[:n] for of in digits[part])) for part, n in cut)
     return digits._replace(train=train, test=test, verified=False)
 
 
