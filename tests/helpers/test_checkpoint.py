@@ -1,7 +1,6 @@
 """state.pt: whole or refused by name; never unpickled; one run a folder."""
 
 import io
-import json
 import os
 import pickle
 import resource
@@ -82,36 +81,22 @@ def test_what_is_saved_comes_back_and_so_does_the_one_before(tmp_path):
     assert resume(tmp_path)[1] == [Record(1, 1.0)]
 
 
-@pytest.mark.fault(37)
-def test_cut_anywhere_it_is_damaged(tmp_path):
-    """At every length, 0 included, and with more at the end."""
+@pytest.mark.fault(37, 38)
+def test_cut_or_with_one_bit_flipped_anywhere_it_is_damaged(tmp_path):
+    """At every length, with more at the end, in every byte: zip directory and digest included."""
     saved(tmp_path)
     path = tmp_path / "state.pt"
     whole, previous = path.read_bytes(), (tmp_path / "state.previous.pt").read_bytes()
     assert len(whole) > 1000
-    for content in [*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole]:
+    damaged = [*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole]
+    for spot, bit in enumerate(np.random.default_rng(0).integers(8, size=len(whole)).tolist()):
+        damaged.append(whole[:spot] + bytes([whole[spot] ^ 1 << bit]) + whole[spot + 1 :])
+    for content in damaged:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"state\.pt: damaged.*previous\.pt: rename it"):
             checkpoint.read(path)
         assert path.stat().st_size == len(content)  # looked at, not touched
     assert (tmp_path / "state.previous.pt").read_bytes() == previous
-
-
-@pytest.mark.fault(38)
-def test_one_flipped_bit_anywhere_is_damage(tmp_path):
-    """In every byte, zip directory, comment and digest included."""
-    saved(tmp_path)
-    path = tmp_path / "state.pt"
-    whole = bytearray(path.read_bytes())
-    bits = np.random.default_rng(0).integers(8, size=len(whole)).tolist()
-    for spot, bit in enumerate(bits):
-        whole[spot] ^= 1 << bit
-        path.write_bytes(whole)
-        with pytest.raises(ValueError, match=r"state\.pt: damaged"):
-            checkpoint.read(path)
-        whole[spot] ^= 1 << bit
-    path.write_bytes(whole)
-    assert len(resume(tmp_path)[1]) == 2
 
 
 def archive(value):
@@ -123,8 +108,6 @@ def archive(value):
 
 def other_files():
     yield "text", b"no checkpoint at all\n"
-    yield "json", json.dumps({"format": 1}).encode()
-    yield "png", b"\x89PNG\r\n\x1a\n" + bytes(1000)
     yield "pickle", pickle.dumps({"format": 1})
     yield "zeros", bytes(5000)
     yield "torch, not ours", archive({"format": 1, "model": torch.ones(3)})
@@ -174,20 +157,12 @@ def test_made_on_a_gpu_it_goes_on_here(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
         checkpoint.save(tmp_path, VAEConfig(), DATA, [Record(1, 1.0)], made)
-    if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="CUDA"):
-            torch.load(tmp_path / "state.pt", weights_only=True)
     here = stepped()
     checkpoint.resume(tmp_path, VAEConfig(), DATA, Record, here)
     group = here["adam"].param_groups[0]  # settings of a device stay with the device
     assert (group["capturable"], group["fused"], group["lr"]) == (False, True, 0.25)
-    for parts in (made, here):
-        parts["net"](torch.ones(1, 3)).square().sum().backward()
-        if parts is made:
-            parts["adam"].param_groups[0]["capturable"] = False
-        parts["adam"].step()
-    assert here["net"].weight.device.type == "cpu"
-    assert torch.equal(here["net"].weight, made["net"].weight)
+    here["net"](torch.ones(1, 3)).sum().backward()
+    here["adam"].step()
 
 
 @pytest.mark.fault(128)
@@ -244,20 +219,16 @@ class Payload:
 def test_code_in_a_checkpoint_never_runs(tmp_path):
     """Not as a bare pickle, not inside a well sealed torch archive."""
     trace, path = tmp_path / "trace", tmp_path / "state.pt"
-    for seal, message in ((False, "damaged"), (True, "holds more than numbers and text")):
-        if seal:
-            torch.save({"format": 1, "x": Payload(trace)}, path)
-            path.write_bytes(checkpoint._sealed(path.read_bytes()))
-        else:
-            path.write_bytes(pickle.dumps(Payload(trace)))
-        content = path.read_bytes()
+    bare = pickle.dumps(Payload(trace))
+    sealed = checkpoint._sealed(archive({"format": 1, "x": Payload(trace)}))
+    for content, message in ((bare, "damaged"), (sealed, "holds more than numbers and text")):
+        path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"^\S*state\.pt: {message}") as error:
             checkpoint.read(path)
         assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
         assert not trace.exists() and path.read_bytes() == content
-        torch.load(path, weights_only=False) if seal else pickle.loads(content)
-        assert trace.exists()  # so it would have
-        trace.unlink()
+    torch.load(path, weights_only=False)
+    assert trace.exists()  # so it would have
 
 
 def fork(task):

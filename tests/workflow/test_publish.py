@@ -1,13 +1,10 @@
 """What is published: whole runs only, and figures that can be drawn again."""
 
 import copy
-import io
 import json
 
 import nbformat
-import numpy as np
 import pytest
-from PIL import Image
 
 from workflow import publish, redraw
 
@@ -105,18 +102,6 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
     path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
     with pytest.raises(SystemExit, match=f"^{path}: .*SHA256SUMS"):
         redraw.main([str(tmp_path / "out")])
-
-
-def test_difference_sees_one_pixel():
-    image = np.zeros((20, 30), np.uint8)
-    changed = image.copy()
-    changed[3, 4] = 60
-    pngs = []
-    for array in (image, changed):
-        buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, "PNG")
-        pngs.append(buffer.getvalue())
-    assert redraw.difference(*pngs) == (pytest.approx(60 / 600), pytest.approx(1 / 600))
 
 
 def test_numbers_in_the_readme_are_the_published_ones():

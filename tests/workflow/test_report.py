@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -168,22 +167,6 @@ def test_pdf_is_tagged_titled_and_complete(whole):
     assert "CONTENTS" in front and "Problem 3" in front and "The model" not in front
 
 
-def test_colors_have_contrast(whole):
-    """WCAG AA, 4.5 to 1, for every color of text on page and panel, in both modes."""
-
-    def luminance(color):
-        levels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in levels)
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
-
-    for palette in re.findall(r":root \{(.*?)\}", whole.page.style.text, re.S)[:2]:
-        colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", palette))
-        for name in ("text", "soft", "link", "accent", "keyword", "string", "number", "comment"):
-            for ground in ("paper", "panel"):
-                low, high = sorted((luminance(colors[name]), luminance(colors[ground])))
-                assert high / low >= 4.5, (name, ground)
-
-
 @pytest.mark.fault(80)
 def test_same_bytes_again(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -278,20 +261,6 @@ def test_a_hostile_document_is_inert(tmp_path):
     assert "built-in stand-in images" in built.reader.pages[0].extract_text()
 
 
-@pytest.mark.fault(89)
-def test_a_hostile_message_is_one_plain_line(tmp_path, capsys):
-    notebooks = fixture.three()
-    value = "a \x1b[2J\x1b]0;title\x07\u202e b"
-    error = fixture.v4.new_output("error", ename="E\x1b[31m", evalue=value, traceback=[])
-    notebooks["03_cgan.ipynb"].cells[8].outputs.append(error)
-    notebooks["\x1b[2Ja\nb.ipynb"] = "{ no"
-    assert make(tmp_path, notebooks).code == 1
-    lines = capsys.readouterr().err.split("\n")
-    assert len(lines) == 4  # one for each fault, what became of the report, the end
-    assert all(line.isprintable() for line in lines)
-    assert "03_cgan.ipynb: cell 9 failed: E: a " in lines[0] and "a b.ipynb: broken" in lines[1]
-
-
 def places(tree, path=()):
     """The paths of everything in a JSON tree."""
     if path:
@@ -325,7 +294,6 @@ def test_any_value_anywhere_is_taken_or_refused(tmp_path):
 
 UNSAFE = {
     "<script>alert(1)</script>": "unsafe SVG: <script>",
-    "<foreignObject><p>x</p></foreignObject>": "unsafe SVG: <foreignObject>",
     '<path onload="alert(1)"/>': "unsafe SVG: onload='alert(1)'",
     '<image href="https://example.org/x.png"/>': "unsafe SVG: href='https://example.org/x.png'",
     "<style>@import 'https://example.org/x.css'</style>": "unsafe SVG: style=",
@@ -348,10 +316,9 @@ def test_an_svg_that_could_run_or_fetch_is_refused():
 # --- Refusals ------------------------------------------------------------------------------------
 
 
-def half_run(nb, last=7):
+def half_run(nb):
     """sys.exit(0), too, is no error to papermill, and nothing after it was run."""
-    for cell in nb.cells[6:last]:
-        cell.execution_count, cell.outputs = None, []
+    nb.cells[6].update(execution_count=None, outputs=[])
 
 
 def no_picture(nb):
@@ -361,8 +328,8 @@ def no_picture(nb):
 
 
 def failed(nb):
-    error = fixture.v4.new_output("error", ename="ValueError", evalue="boom\nmore", traceback=[])
-    nb.cells[5].outputs = [error]
+    words = {"ename": "ValueError", "evalue": "boom\x1b[2J\u202e\nmore", "traceback": []}
+    nb.cells[5].outputs = [fixture.v4.new_output("error", **words)]
 
 
 def says(cell, **changes):
@@ -394,16 +361,9 @@ def twice(nb):
 REFUSALS = [  # notebook, change to it (or other bytes), in the first line of the answer
     ("02_gan", "{ no", "02_gan.ipynb: broken JSON"),
     ("02_gan", '{"cells": [NaN]}', "02_gan.ipynb: broken JSON: NaN is no number"),
-    ("02_gan", "[" * 10**5, "02_gan.ipynb: broken JSON"),
     ("02_gan", "[1]", "02_gan.ipynb: not a notebook"),
-    (
-        "02_gan",
-        lambda nb: nb.cells[5].outputs[0].metadata.update(report="<b>"),
-        "of type 'object'",
-    ),
     ("02_gan", failed, "02_gan.ipynb: cell 6 failed: ValueError: boom"),
     ("02_gan", lambda nb: nb.metadata.papermill.update(exception=True), "ended with an exception"),
-    ("02_gan", lambda nb: half_run(nb, 99), "02_gan.ipynb: cell 7 was never run"),
     ("03_cgan", half_run, "03_cgan.ipynb: cell 7 was never run"),
     ("03_cgan", lambda nb: nb.cells[9].metadata.papermill.update(status="p"), "cell 10 is p"),
     ("01_vae", lambda nb: nb.cells[6].update(execution_count=2), "cell 7 was run out of order"),
@@ -413,9 +373,7 @@ REFUSALS = [  # notebook, change to it (or other bytes), in the first line of th
     ("02_gan", prose("## layers"), "02_gan, cell 7: the label layers is there twice"),
     ("03_cgan", says(5, label="other"), "figure other is not the one that was drawn"),
     ("01_vae", shows(fixture.png(8, 8)), "figure figure-1 is not the one that was drawn: sha256"),
-    ("01_vae", shows(b""), "01_vae.ipynb: cell 6: figure figure-1: no whole PNG: 0 bytes"),
     ("01_vae", shows(b"Hello!"), "figure figure-1: no whole PNG: 6 bytes, starts 48656c6c"),
-    ("01_vae", shows(fixture.png()[:99]), "figure figure-1 is not the one that was drawn: sha"),
     ("01_vae", says(5, alt=" "), "01_vae.ipynb: cell 6: figure figure-1: alt: ' ' does not match"),
     ("01_vae", says(6, label="Layers\n"), "01_vae.ipynb: cell 7: table Layers : label: 'Layers"),
     ("01_vae", lambda nb: nb.cells[5].outputs[0].metadata.pop("report"), "without label"),
@@ -428,10 +386,8 @@ REFUSALS = [  # notebook, change to it (or other bytes), in the first line of th
     ),
     ("02_gan", prose("[Figure](#kept)"), "02_gan, cell 4: the link #kept leads nowhere"),
     ("02_gan", prose("[Table](01_vae.ipynb#t)"), "cell 4: the link 01_vae.ipynb#t leads nowhere"),
-    ("02_gan", prose("[Section](09.ipynb)"), "02_gan, cell 4: the link 09.ipynb leads nowhere"),
     ("02_gan", prose("[Figure](#layers)"), "the link #layers says Figure and leads to a table"),
     ("02_gan", prose("## A\n\n## A\n\n[Section](#A)"), "the link #A leads to two places"),
-    ("02_gan", sentence("[Table](#t44)"), "02_gan, cell 9: the link #t44 leads nowhere"),
     ("02_gan", prose("![a plot](../p.png)"), "02_gan, cell 4: the picture ../p.png is in a text"),
     ("02_gan", sentence("![p][1]\n\n[1]: attachment:a"), "cell 9: the picture attachment:a is in"),
     ("02_gan", prose("[see](/etc/passwd)"), "cell 4: the link /etc/passwd leads to a file"),
@@ -454,6 +410,7 @@ def test_refusals_name_the_fault_and_keep_the_old_report(name, change, expected,
     built = make(tmp_path, notebooks)
     first, *_, last = capsys.readouterr().err.splitlines()
     assert built.code == 1 and built.files == old
+    assert first.isprintable()
     assert expected in first and first.startswith((f"{tmp_path / 'in'}/", f"{name}, cell"))
     assert last == f"{tmp_path / 'out'}: no report written, what was there is unchanged"
 
@@ -503,13 +460,6 @@ def test_a_typst_error_names_notebook_and_cell():
     source = "= A\n// at: 02_gan, cell 5\nfine\n#nothing\n// at: 02_gan, cell 6\n"
     with pytest.raises(ReportError, match="^02_gan, cell 5: Typst: unknown variable: nothing$"):
         compile_typst(source, {})
-
-
-def test_bibliography_has_each_address_once():
-    text = (Path(build.__file__).parent / "refs.bib").read_text(encoding="utf-8")
-    keys, urls = re.findall(r"^@\w+\{(\w+),", text, re.M), re.findall(r"url = \{(.*)\}", text)
-    assert len(keys) == len(urls) == len(set(keys)) == len(set(urls)) > 20
-    assert all(re.match(r"https://", url) for url in urls)
 
 
 @pytest.mark.fault(115)

@@ -73,33 +73,26 @@ def stream(path):
 
 @pytest.mark.fault(33)
 def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
+    text, folder, file = (
+        "q\"uote's {brace}\n\\n $x$ é",
+        tmp_path / "a {folder} é",
+        tmp_path / "p.yaml",
+    )
     notebook = toy(
         "for k in range(epochs):\n    print(f'epoch {k + 1:2d}/{epochs}  loss {1.5:.1f}')",
-        "print(json.dumps([epochs, learning_rate, name, resume, steps]))",
+        "import json; print(json.dumps([epochs, learning_rate, name, resume, steps]))",
         "import warnings; warnings.warn('\\x1b[31mtake care')",
-        parameters=PARAMETERS + "import json",
     )
-    assert "must read 'name: type = value'" in call(notebook, tmp_path / "o.ipynb").stderr
-
-    text = "q\"uote's {brace}\n\\n $x$ é"
-    folder = tmp_path / "a {folder} é"
-    notebook = toy(
-        "import json",
-        *[cell.source for cell in nbformat.read(notebook, as_version=4).cells[2:]],
-    )
-    file = tmp_path / "profile.yaml"
     file.write_text("epochs: 5\nlearning_rate: 1e-4\nsteps: [7]\n")
     words = ("-f", file, "-p", "epochs", "2", "-p", "name", text, "-p", "resume", "FALSE")
     done = call(notebook, folder / "out.ipynb", *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert names(folder) == ["out.ipynb"]
     assert json.loads(stream(folder / "out.ipynb").splitlines()[-1]) == [2, 1e-4, text, False, [7]]
-    shown = done.stdout.splitlines()
-    assert shown[0].startswith("[toy] epoch  1/2  loss 1.5   about ")
-    assert shown[1] == "[toy] epoch  2/2  loss 1.5"
-    assert shown[2] == "[toy] UserWarning: take care"
-    assert shown[3].startswith("[toy] done in ") and shown[3].endswith("out.ipynb")
-    assert len(shown) == 4
+    first, *shown, last = done.stdout.splitlines()
+    assert first.startswith("[toy] epoch  1/2  loss 1.5   about ")
+    assert shown == ["[toy] epoch  2/2  loss 1.5", "[toy] UserWarning: take care"]
+    assert last.startswith("[toy] done in ") and last.endswith("out.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +101,6 @@ def test_a_run_gets_its_parameters_and_shows_its_epochs(toy, tmp_path):
         (["1", "raise ValueError('latent_dim is \\x1b[31m0\\nand more')"],
          "cell 3: ValueError: latent_dim is 0;"),
         (["import sys; sys.exit(0)", "1"], "cell 2: SystemExit 0, and the cells after it"),
-        (["1", "import sys; sys.exit()"], "cell 3: SystemExit, and the cells after it"),
         pytest.param(
             ["import os; os.kill(os.getpid(), 9)", "1"],
             "cell 2: the kernel died (out of memory?);",
@@ -145,26 +137,17 @@ def test_a_failure_is_one_line_and_leaves_the_old_result(toy, tmp_path, cells, m
         ("-p zzz 3", "zzz: no parameter of NB; known: epochs, learning_rate, name, resume, steps"),
         ("-p x=__import__('os').system('touch${IFS}TRACE')\ny 3", "x=__import__('os').system("),
         ("-p not-a-name 3", "not-a-name: no parameter of NB; "),
-        ("-p class 3", "class: no parameter of NB; "),
         ("-p epochs 1.5", "epochs must be int, such as 3, got '1.5'"),
-        ("-p epochs True", "epochs must be int, such as 3, got 'True'"),
         ("-p learning_rate nan", "learning_rate must be float, finite, such as 1e-3, got 'nan'"),
-        ("-p learning_rate 1e400", "learning_rate must be float"),
         ("-p resume yes", "resume must be True or False, got 'yes'"),
         ("-p steps 16,22", "steps must be list[int], such as [16, 22, 34], got '16,22'"),
-        ("-p steps [1.5]", "steps must be list[int]"),
         ("-p epochs 3 -p epochs 4", "epochs: given twice"),
-        ("-f F", "F: epochs must be int, such as 3, got 1.5"),
     ],
 )
 def test_wrong_words_are_refused(toy, capsys, words, message):
     notebook = toy("raise SystemError")
     output, trace = notebook.with_name("out.ipynb"), notebook.with_name("TRACE")
     output.write_text("the good one")
-    if words == "-f F":
-        file = notebook.with_name(".f.yaml")
-        file.write_text("epochs: 1.5")
-        words, message = f"-f {file}", message.replace("F", str(file), 1)
     words = words.replace("TRACE", str(trace)).split(" ")
     assert run.main([str(notebook), str(output), *words]) == 2
     line = capsys.readouterr().err
@@ -178,14 +161,10 @@ def test_wrong_words_are_refused(toy, capsys, words, message):
     ("parameters", "message"),
     [
         ("epochs = 3", "must read 'name: type = value', got 'epochs = 3'"),
-        ("epochs: int", "must read"),
         ("epochs: int = 3\nepochs: int = 4", "epochs is there twice"),
         ("epochs: dict = {}", "epochs must be one of int, float, str, bool, list[int], got dict"),
-        ("epochs: int = 1.5", "epochs must be int"),
         ("epochs: int = open('x')", "parameters cell: "),
-        ("epochs: int = ", "invalid syntax"),
         ("epochs: int = {[]: 1}", "parameters cell: "),
-        ("epochs: int = 1\0", "parameters cell"),
         ("epochs: int = " + "(" * 300, "parameters cell"),
         ("rate: float = 1" + "0" * 400, "rate must be float, finite"),
     ],
@@ -199,21 +178,17 @@ def test_a_cell_that_is_no_plain_list_is_refused(toy, parameters, message):
 
 @pytest.mark.fault(25)
 def test_a_notebook_needs_one_tagged_cell(toy, tmp_path, capsys):
-    with pytest.raises(ValueError, match="0 cells are tagged 'parameters'"):
-        arguments.declared(toy(tags=()))
-    output = tmp_path / "out.ipynb"
-    assert (
-        run.main([str(toy("raise SystemError", tags=())), str(output), "-p", "epochs", "3"]) == 2
-    )
-    line = f"{tmp_path / 'toy.ipynb'}: 0 cells are tagged 'parameters', must be one\n"
-    assert capsys.readouterr().err == line and not output.exists()
-    with pytest.raises(ValueError, match="an executed copy"):
-        arguments.declared(toy(tags=("injected-parameters",)))
     (tmp_path / "broken.ipynb").write_text('{"cells": [')
-    with pytest.raises(ValueError, match="broken.ipynb: not a readable notebook"):
-        arguments.declared(tmp_path / "broken.ipynb")
-    with pytest.raises(FileNotFoundError, match="no.ipynb: no such notebook"):
-        arguments.declared(tmp_path / "no.ipynb")
+    for path, says in (
+        (tmp_path / "broken.ipynb", "not a readable notebook"),
+        (tmp_path / "no.ipynb", "no such notebook"),
+        (toy(tags=("injected-parameters",), name="executed"), "an executed copy"),
+        (toy("raise SystemError", tags=()), "0 cells are tagged 'parameters', must be one\n"),
+    ):
+        assert run.main([str(path), str(tmp_path / "out.ipynb"), "-p", "epochs", "3"]) in (1, 2)
+        line = capsys.readouterr().err
+        assert line.startswith(f"{path}: {says}") and line.count("\n") == 1
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 @pytest.mark.fault(50, 51, 59, 106)
@@ -296,12 +271,9 @@ def test_a_temporary_folder_that_cannot_be_written_is_named(toy, tmp_path, monke
         ("toy.ipynb", "", "OUT: the notebook itself; give its executed copy another name"),
         ("link.ipynb", "", "OUT: the notebook itself"),
         ("s3://bucket/out.ipynb", "", "OUT: not the name of a notebook here"),
-        ("out.txt", "", "OUT: not the name of a notebook here"),
         ("folder.ipynb", "", "OUT: is there and is no notebook"),
         ("out.ipynb", "--timeout 0", "--timeout must be at least 1 second, got 0"),
-        ("out.ipynb", "--timeout -5", "--timeout must be at least 1 second, got -5"),
         ("out.ipynb", "-f pipe.ipynb", "pipe.ipynb: must be a file of parameters, is no regular"),
-        ("out.ipynb", "-f folder.ipynb", "folder.ipynb: must be a file of parameters"),
     ],
 )
 def test_what_would_overwrite_leave_or_hang_is_refused(
@@ -369,44 +341,31 @@ def test_an_early_interrupt_is_one_line(tmp_path):
 
 def test_folders_count_from_where_the_user_stands(toy, tmp_path, monkeypatch):
     notebook = toy(parameters='out_dir: str = ""\ndata_dir: str = ""')
-    output, words = tmp_path / "out.ipynb", ["--prepare-only", "-p", "out_dir", "a", "-p"]
-    monkeypatch.chdir(tmp_path)
-    assert run.main([str(notebook), str(output), *words, "data_dir", "~/b"]) == 0
-    injected = nbformat.read(output, as_version=4).cells[2].source
-    assert f'out_dir = "{tmp_path}/a"' in injected and 'data_dir = "~/b"' in injected
+    words = [str(notebook), str(tmp_path / "out.ipynb"), "--prepare-only"]
     monkeypatch.chdir(run.ROOT / "tests")
-    assert run.main([str(notebook), str(output), *words, "data_dir", "../data"]) == 0
-    injected = nbformat.read(output, as_version=4).cells[2].source
+    assert run.main([*words, "-p", "out_dir", "a", "-p", "data_dir", "../data"]) == 0
+    injected = nbformat.read(words[1], as_version=4).cells[2].source
     assert 'out_dir = "tests/a"' in injected and 'data_dir = "data"' in injected
-
-
-def test_a_line_without_an_end_costs_no_time():
-    screen = io.StringIO()
-    progress = Progress("02_gan", 9, screen, live=False)
-    began = time.process_time()
-    for _ in range(100):
-        progress.write("x" * 100_000)
-    progress.write("\nRuntimeWarning: late\n")
-    assert time.process_time() - began < 5  # 100 times less than when every x was looked at
-    assert screen.getvalue() == "[02_gan] RuntimeWarning: late\n"
 
 
 def test_the_status_line_fits_and_the_time_left_counts_the_epochs_of_this_run(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(time, "monotonic", iter([0, 0, 60, 120, 0, 0, 9000]).__next__)
-    text = "hello\nepoch 11/50  loss_d 1.2345  lo", "ss_g 0.9\nepoch 12/50  loss 1\n"
-    for live in (False, True):
+
+    def shown(live, *texts):
         screen = io.StringIO()
         progress = Progress("02_gan", 9, screen, live)
         progress.start_cell(4)
-        progress.write(text[0])
-        progress.write(text[1] if not live else "\n")
-        if live:
-            shown = ["", "[02_gan] cell 5/9", "[02_gan] epoch 11/50  loss_d 1.2345  lo"]
-            assert screen.getvalue().split("\r\x1b[K") == shown
-        else:
-            one, two = screen.getvalue().splitlines()
-            assert one == "[02_gan] epoch 11/50  loss_d 1.2345  loss_g 0.9   about 39 min left"
-            assert two == "[02_gan] epoch 12/50  loss 1   about 38 min left"
+        for text in texts:
+            progress.write(text)
+        return screen.getvalue()
+
+    said = "hello\nepoch 11/50  loss_d 1.2345  lo"
+    assert shown(False, said, "ss_g 0.9\nepoch 12/50  loss 1\n").splitlines() == [
+        "[02_gan] epoch 11/50  loss_d 1.2345  loss_g 0.9   about 39 min left",
+        "[02_gan] epoch 12/50  loss 1   about 38 min left",
+    ]
+    cell, epoch = "[02_gan] cell 5/9", "[02_gan] epoch 11/50  loss_d 1.2345  lo"
+    assert shown(True, said, "\n").split("\r\x1b[K") == ["", cell, epoch]
     assert [duration(s) for s in (0.4, 99, 192, 3900)] == ["0 s", "99 s", "3 min", "1 h 5 min"]
     assert plain("\x1b]0;title\x07a\x1b[1;31mb\x1b[0m\x00\tc") == "ab\tc"

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from test_compare import result
@@ -83,38 +82,22 @@ def test_other_code_makes_other_scores(tmp_path, monkeypatch):
     [
         ("grid: {seed: [0]}", "notebook: Field required"),
         ("notebook: /tmp/evil.ipynb", "notebook: Input should be 'notebooks/01_vae.ipynb'"),
-        (
-            "notebook: notebooks/../../evil/01_vae.ipynb",
-            "notebook: Input should be 'notebooks/01_vae.ipynb'",
-        ),
-        (
-            "notebook: [notebooks/01_vae.ipynb]",
-            "notebook: Input should be 'notebooks/01_vae.ipynb'",
-        ),
         (VAE + "colour: 1", "colour: Extra inputs are not permitted"),
         (VAE + "grid: {sed: [0]}", "sed: no parameter of"),
-        (VAE + "parameters: {seed: one}", "seed must be int in"),
         (VAE + "parameters: {seed: '1'}", "seed must be int in"),
-        (VAE + "parameters: {seed: true}", "seed must be int in"),
         (VAE + "parameters: {beta: .nan}", "beta must be float in"),
-        (VAE + "parameters: {beta: high}", "beta must be float in"),
-        (VAE + "parameters: {seed: -1}", "seed must be int in"),
         (VAE + "parameters: [1]", "parameters: Input should be a valid dictionary"),
         (VAE + "parameters: {seed: 1}\ngrid: {seed: [0]}", "seed is given twice, in parameters"),
         (VAE + "variants: {a: {seed: 1}}\ngrid: {seed: [0]}", "in variants and in grid"),
         (VAE + "grid: {seed: [0, 0]}", "run seed = 0: the same run as 01_vae"),
         (VAE + "variants: {a: {}, b: {beta: 1}}", "b : the same run as a"),
-        (VAE + "grid: {seed: 3}", "grid: seed: Input should be a valid list"),
         (VAE + "grid: {seed: []}", "grid: seed: List should have at least 1 item"),
-        (VAE + "variants: {a: 3}", "variants: a: Input should be a valid dictionary"),
         (VAE + "grid: {seed: [0]\n", "not valid YAML"),
         (VAE + "parameters: {seed: 1, seed: 2}", "seed is there twice"),
         (VAE + "parameters: {out_dir: /etc}", "out_dir: a sweep file may not set it"),
         (VAE + "parameters: {data_dir: /etc}", "data_dir: a sweep file may not set it"),
-        (VAE + "grid: {resume: [false]}", "resume: a sweep file may not set it"),
         (VAE + "files: [profiles/smoke/01_vae.yaml]", "resume: a sweep file may not set it"),
         (VAE + "files: [../../etc/passwd]", "is not in the project's folder"),
-        (VAE + "files: [3]", "files: 0: Input should be a valid string"),
         (VAE + "x: !!python/object/apply:os.system [ls]", "not valid YAML"),
     ],
 )
@@ -187,18 +170,6 @@ def test_scores_of_other_parameters_are_not_taken(done):
         sweep.table(done)
 
 
-def test_the_figure_has_a_dot_for_each_run_and_a_dash_for_each_mean(done):
-    write_json(done.out / "table.json", sweep.table(done))
-    content = json.loads((done.out / "table.json").read_text())
-    content["runs"].reverse()  # the file's order counts, not the alphabet's
-    figure = sweep.draw(content)
-    assert len(figure.axes) == 2
-    for axes in figure.axes:
-        drawn = [(line.get_marker(), list(line.get_xdata())) for line in axes.lines]
-        assert drawn == [("o", [15, 16]), ("|", [15.5]), ("o", [10, 11]), ("|", [10.5])]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
-
-
 def test_what_the_runs_say_is_said_while_the_engine_works(done, capfd):
     name = next(iter(done.runs))
     log = done.out / name / "run.log"
@@ -223,8 +194,3 @@ def test_each_run_has_a_gpu_of_its_own(tmp_path):
     for gpu in ("4", "7"):
         times = sorted((int(start), int(end)) for on, start, end in spans if on == gpu)
         assert all(one[1] <= other[0] for one, other in zip(times, times[1:], strict=False))
-
-
-def test_the_snakefile_declares_no_checkpoint():
-    text = (Path(ROOT) / "workflow" / "Snakefile").read_text()
-    assert "retries:" not in re.sub("#.*", "", text) and "log:" not in re.sub("#.*", "", text)

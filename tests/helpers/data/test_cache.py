@@ -1,9 +1,8 @@
 import os
-import signal
 
 import numpy as np
 import pytest
-from written import pictures, write_csv
+from written import write_csv
 
 from helpers import data
 from helpers.data import cache
@@ -44,16 +43,3 @@ def test_without_a_place_for_the_cache_all_works(root, monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "FOLDER", tmp_path / "file" / "cache")
     write_csv(root)
     assert len(data.load("MNIST", "csv", root).train.images) == 3
-
-
-@pytest.mark.fault(22)
-def test_a_process_killed_while_it_caches_leaves_no_entry(root, tmp_path):
-    write_csv(root)
-    child = os.fork()
-    if child == 0:
-        os.replace = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-        data.load("MNIST", "csv", root)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".part"]
-    np.testing.assert_array_equal(data.load("MNIST", "csv", root).train.images, pictures(3)[0])

@@ -1,11 +1,8 @@
 import gzip
-import re
 import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from written import csv, flips, pictures, refusal, same_as_written, write_csv, write_idx
 
 from helpers import data
@@ -68,19 +65,15 @@ FAULTS = [
     *((cell(1, column, "x"), f":1:{column}: 'x'") for column in (1, 3, 785)),
     *((cell(n, 785, "1,2"), f":{n}: 786 fields, expected 785") for n in (1, 2)),
     (GOOD.replace("\n", "\n\n", 1), ":2: 1 fields, expected 785"),
-    (GOOD.replace("\n1,", "\n1."), ":2: 784 fields"),
-    (GOOD.replace("\n2,", "-2,"), ":2: 1569 fields"),
     (GOOD.replace("\n", "\r", 1), ":1: 1569 fields"),
     ("<html>404</html>\n", ":1: 1 fields, expected 785"),
     (NAMES[1].replace("label", "pixel0") + "\n" + GOOD, ":1:1: 'pixel0'"),
     ((NAMES[0] + "\n") * 2 + GOOD, ":2:1: 'label'"),
     (GOOD[:-1], ":3: no end of line"),
-    ("0" * 100_000 + "\n", ":1: no end of line"),
     (NAMES[0] + "\n", ": no rows"),
     ("", ": empty file"),
     (csv(*pictures(1)) * 2, ": every image is the same"),
     (GOOD.encode("utf-16").decode("latin-1"), ":1:1: "),
-    (GOOD.encode("utf-16-le").decode("latin-1"), ":1:1: "),
 ]
 
 
@@ -117,22 +110,6 @@ def test_zip_faults(root):
     assert refusal(root, "auto") == f"{path}: 2 .csv files in the archive, expected one"
     pack(path, csv(*pictures(1)))
     flips(path, csv_files.read, 0xFF, pictures(1)[0])
-
-
-@pytest.mark.fault(14, 15, 16, 17, 19)
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.one_of(st.text(), st.integers(-300, 1300).map(str), st.floats().map(str)))
-def test_any_cell_is_its_number_or_refused_where_it_stands(tmp_path_factory, value):
-    path = tmp_path_factory.getbasetemp() / "cell.csv"
-    for line, column in (1, 1), (2, 1), (2, 400), (3, 785):
-        path.write_bytes(cell(line, column, value).encode("utf-8", "surrogatepass"))
-        if value in map(str, range(256)):
-            images, labels = csv_files.read(path)
-            row = np.append(labels[line - 1], images[line - 1])
-            assert row[column - 1] == int(value)
-        elif not set(value) & set(',\r\n"\ufeff'):
-            with pytest.raises(ValueError, match=f"^{re.escape(str(path))}:{line}:{column}: "):
-                csv_files.read(path)
 
 
 @pytest.mark.fault(7)

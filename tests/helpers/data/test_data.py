@@ -120,18 +120,6 @@ def test_wrong_parameters_are_refused(root):
         data.load(data_dir=root / "nowhere")
 
 
-def test_where_is_told_as_the_user_named_it(root, monkeypatch, unknown):
-    write_idx(root)
-    monkeypatch.setenv("DATA_DIR", str(root))
-    assert data.load().where == "$DATA_DIR/MNIST/raw"
-    monkeypatch.delenv("DATA_DIR")
-    monkeypatch.setattr(data.paths, "ROOT", root.parent)
-    root.rename(root.parent / "data")
-    assert data.load().where == "data/MNIST/raw"
-    monkeypatch.chdir(root.parent)
-    assert data.load(data_dir="./data").where == "data/MNIST/raw"
-
-
 def test_the_distributions_package_is_taken_after_data_dir_and_before_a_download(
     root, tmp_path, monkeypatch
 ):

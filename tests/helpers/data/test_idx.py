@@ -54,9 +54,7 @@ FAULTS = [
     ("train-images", idx(np.zeros((4, 27, 29), np.uint8)), "items of [27, 29], expected [28, 28]"),
     ("test-images", idx(np.zeros((0, 28, 28), np.uint8)), "header says 0 items"),
     ("train-images", struct.pack(">4I", 0x803, 2**31, 28, 28), "header says 2147483648 items"),
-    ("train-images", HEAD + bytes(3137), "4 items need 3136 bytes, but there are more"),
     ("train-images", HEAD + bytes(3135), "4 items need 3136 bytes, but there are 3135"),
-    ("train-images", idx(np.zeros((4, 28, 28), np.uint8)), "every image is the same"),
     ("train-images", idx(pictures(1)[0].repeat(4, 0)), "every image is the same"),
     ("train-labels", idx(np.arange(5, dtype=np.uint8)), "5 labels, but 4 images in {root}/MNIST"),
 ]
@@ -64,9 +62,6 @@ PACKED_FAULTS = [
     (b"", "empty file"),
     (b"<html>404</html>", "Not a gzipped file (b'<h')"),
     (GZ + b"x", "Not a gzipped file"),
-    (GZ + PACK(b"more"), "4 items need 3136 bytes, but there are more"),
-    (PACK(HEAD) + b"more", "Not a gzipped file"),
-    (GZ[:-6], "Compressed file ended before"),
     (GZ[:-8] + bytes(8), "CRC check failed"),
 ]
 

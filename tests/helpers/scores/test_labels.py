@@ -1,7 +1,5 @@
 """Classes seen, labels obeyed, and classifiers taught with generated images."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -12,16 +10,6 @@ from helpers.scores import labels, network, samples, setting, tables
 
 def values(result):
     return {key: score["value"] for key, score in result["scores"].items()}
-
-
-def test_spread_within_is_half_the_mean_squared_distance():
-    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    own = torch.tensor([0, 1] * 18 + [2] * 4)
-    spread = labels.spread_within(x, own, 3)
-    members = x[own == 1].double()
-    pairs = torch.cdist(members, members).square().sum() / (18 * 17)
-    assert spread[1].item() == pytest.approx(pairs.item() / 2)
-    assert math.isnan(spread[2])
 
 
 def test_class_shares_are_compared_with_the_real_ones(digits, options):

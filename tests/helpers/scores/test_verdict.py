@@ -1,7 +1,5 @@
 """Verdicts: spoiled runs are called what they are, good ones healthy; sentences follow numbers."""
 
-import inspect
-import re
 from types import SimpleNamespace
 
 import pytest
@@ -150,21 +148,44 @@ def test_warnings_while_training(records, sign):
 
 # --- Sentences -------------------------------------------------------------------------------
 
+HISTORY = [gan_record(loss_d=loss, epoch=1 + i) for i, loss in enumerate((0.5, 0.7, 1.3, 0.2))]
+NEAR = {"distance": [0, 3.1, 4.2], "percentile": [0, 40, 60]}
+FAR = NEAR | {"distance": [1, 2, 3]}
+OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
+LESSONS = [
+    {"share": 0.1, "real": [95.0, 95.2], "mixed": [96.0, 96.2]},
+    {"share": 1.0, "real": [98.0, 98.0], "mixed": [97.5, 97.5]},
+]
 
-def test_a_vaes_sentences_name_the_winner():
-    text = verdict.vae_likelihood(vae_result())
-    assert "27.50 nats" in text and "the VAE in test error + KL by 5.70" in text
-    assert "the linear model (PCA) in test error, decoding the mean by 2.00" in text
-    assert "best variance" not in verdict.vae_likelihood(vae_result(best=(-400.0, None)))
-    assert "0.700" in verdict.vae_likeness(vae_result(precision=(0.9, 0.95, 0.7)))
-    assert "after 1 epoch," in verdict.vae_abstract([vae_record()], vae_result())
 
-
-def test_the_losses_are_told_from_the_second_epoch_on():
-    history = [gan_record(loss_d=loss, epoch=1 + i) for i, loss in enumerate((0.5, 0.7, 1.3, 0.2))]
-    text = verdict.gan_losses(history)
-    assert "From epoch 2 on" in text and "highest, 1.30, in epoch 3" in text and "wins" in text
-    assert "From epoch" not in verdict.gan_losses(history[:2])
+@pytest.mark.parametrize(
+    ("text", "signs", "never"),
+    [
+        (verdict.vae_likelihood(vae_result()), ("27.50 nats", "the VAE in", "5.70"), "–"),
+        (verdict.vae_likelihood(vae_result(best=(-400.0, None))), (), "best variance"),
+        (verdict.vae_likeness(vae_result(precision=(0.9, 0.95, 0.7))), ("0.700",), "–"),
+        (verdict.vae_abstract([vae_record()], vae_result()), ("after 1 epoch,",), "epochs,"),
+        (verdict.gan_losses(HISTORY), ("From epoch 2 on", "1.30, in epoch 3", "wins"), "epoch 1 "),
+        (verdict.gan_losses(HISTORY[:2]), (), "From epoch"),
+        # the most skewed classes are named, chance is not
+        (verdict.gan_likeness(result(OFTEN)), ("often: 13.0%", "“0” is drawn too rarely"), "“3”"),
+        (verdict.gan_likeness(result([0.105, 0.095] + [0.1] * 8)), (), "drawn too"),
+        (verdict.gan_abstract([gan_record()] * 2, result(SKEWED)), ("“9” is",), "–"),
+        (verdict.copies(NEAR, result()), ("1 of the 3", "no more than", "40%"), "None of"),
+        (
+            verdict.copies(FAR, result(unseen=(99.0, 85.7, 100, 0.4))),
+            ("None of the 3",),
+            "no more",
+        ),
+        (verdict.labels(cgan_result()), ("best, in 93.0%", "“9” worst, in 88.0%"), "–"),
+        (verdict.variety(cgan_result()), ("recall 0.700 (real images 0.930)",), "–"),
+        (verdict.variety(cgan_result(recall=(0.92, 0.93, 0.0))), (), "recall"),
+        (verdict.classroom(LESSONS), ("+1.00 with 10%, −0.50 with 100%",), "–"),
+        (verdict.cgan_abstract([gan_record()], cgan_result()), ("93.0",), "–"),
+    ],
+)
+def test_sentences_follow_the_numbers(text, signs, never):
+    assert all(sign in text for sign in signs) and never not in text, text
 
 
 def test_a_discriminator_that_remembers_is_told_from_one_that_does_not():
