@@ -190,7 +190,7 @@ def test_notices_and_revisions_on_the_title_page(tmp_path):
     report = merge(build.read_all(fixture.write(tmp_path, notebooks)), "smoke")
     soup = BeautifulSoup(html(report), "html.parser")
     smoke, stand_in = (p.text for p in soup.select("header .notice"))
-    assert smoke.startswith("SMOKE RUN") and "not from FashionMNIST or MNIST" in stand_in
+    assert smoke.startswith("SMOKE RUN") and "not from Fashion-MNIST or MNIST" in stand_in
     assert "Revisions abc1234 and fff9999" in soup.header.text
     assert "The stand-in" in soup.nav.text and "Fashion" not in soup.nav.text
 

@@ -238,9 +238,3 @@ def test_a_conditional_gans_sentences():
     ]
     assert "+1.00 with 10%, −0.50 with 100%" in verdict.classroom(lessons)
     assert "fully connected" in verdict.cgan_abstract([gan_record()], cgan_result())
-
-
-def test_sentences_type_no_number_and_know_no_data_set():
-    source = inspect.getsource(verdict).split("# --- A VAE")[1]
-    prose = re.sub(r"\{[^{}]*\}", "", " ".join(re.findall(r'f?"[^"]*"', source)))
-    assert not re.search(r"\d|digit |garment|MNIST", prose.replace("ln 4", ""))
