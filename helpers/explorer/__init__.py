@@ -13,7 +13,7 @@ import anywidget
 import torch
 import traitlets
 
-from helpers import gan, params, training, weights
+from helpers import cgan, gan, params, training, weights
 from helpers.paths import ROOT, from_root, run_dir
 
 HERE, PUBLISHED = Path(__file__).parent, ROOT / "report" / "weights"
@@ -58,7 +58,7 @@ def live(path):
     Figures 3 to 5 (of which Figure 6 takes ten). ValueError or OSError name the file.
     """
     net, config, _, _, images = weights.load(path)
-    if isinstance(net, weights.DISCRIMINATORS):
+    if isinstance(net, (gan.Discriminator, cgan.Discriminator)):
         raise ValueError(f"{path}: a discriminator, which draws nothing")
     model, rng = weights.MODELS[type(config)], training.rng(config.seed, "figure 1")
     prior = torch.randn((5, config.latent_dim), generator=rng)

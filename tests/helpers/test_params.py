@@ -214,7 +214,9 @@ def test_the_largest_networks_make_a_checkpoint_that_can_be_read(notebook):
     assert line.startswith("hidden_dims must make a network of at most 60,000,000 weights, got [8")
 
 
-def test_a_run_is_named_by_what_makes_it_another():
+def test_a_run_is_named_by_what_makes_it_another(monkeypatch):
+    monkeypatch.delenv("DATA_DIR", raising=False)
+
     def name(notebook="01_vae", **values):
         return params.run_name(notebook, values)
 

@@ -133,7 +133,7 @@ def make(tmp_path):
 
     def call(*words, python=f"PY={sys.executable}", **variables):
         (tmp_path / "calls").write_text("")
-        own = "MAKEFLAGS", "GOMP_SPINCOUNT", "PYTHONPATH"
+        own = "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "DATA_DIR", "GOMP_SPINCOUNT", "PYTHONPATH"
         clean = {k: v for k, v in os.environ.items() if k not in own}
         done = subprocess.run(
             ["make", *words, *([python] if python else [])],
