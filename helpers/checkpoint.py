@@ -1,7 +1,7 @@
 """One file per run, `state.pt`: written whole or not at all, checked when read, never unpickled.
 
-The file is an ordinary torch archive (`torch.load(path)` opens it) whose zip
-comment holds the SHA-256 of everything before it, so a flipped bit or a cut end is noticed.
+The file is an ordinary torch archive, which torch.load opens, whose zip comment holds the SHA-256
+of everything before it, so a flipped bit or a cut end is noticed.
 """
 
 import hashlib

@@ -24,6 +24,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -269,6 +270,9 @@ def finish(page, contents):
     seconds = round(sum(run["seconds"] for run in made), 1)
     manifest = {key: made[0][key] for key in ("data", "versions", "device", "git")}
     manifest |= {"notebook": "sweep", "parameters": {"sweeps": list(contents)}}
+    if own := os.environ.get("DATA_DIR"):  # make hands it on to every run; nobody else has it
+        where = manifest["data"]["where"].replace(own, "$DATA_DIR")
+        manifest["data"] = manifest["data"] | {"where": where}
     manifest |= {"seconds": {"train": seconds}, "figures": page.figures, "trained": []}
     write_json(page.folder / "manifest.json", manifest)
     line = f"{len(made)} runs, {seconds / 60:.0f} minutes of training in all."
