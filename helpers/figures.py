@@ -1,7 +1,8 @@
 """The pictures: each function takes data and returns a matplotlib Figure; nothing is saved here.
 
 No pyplot, so no backend is needed and no figure stays open. Sizes are in inches; images are drawn
-with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white.
+with nearest-neighbor pixels on a fixed gray scale, 0 black and 255 white. Longer than other
+modules, because every figure of the notebooks is here and shares the parts at the end.
 """
 
 import logging

@@ -274,7 +274,7 @@ def _plain(text):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(
-        prog="python -m workflow.compare", description=__doc__.split("\n")[0]
+        prog="python -m workflow.compare", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder or scores.json")
     sys.stdout.reconfigure(errors="replace")  # not every terminal knows ≈ and ↓

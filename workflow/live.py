@@ -95,7 +95,7 @@ def page(paths):
 def main(words):
     """Write the page; exit status 1 with one line if a file is refused."""
     if not words or words[0].startswith("-"):
-        print(__doc__, file=sys.stderr)
+        print(__doc__ or "python -m workflow.live PAGE [WEIGHTS ...]", file=sys.stderr)
         return 2
     out, *wanted = words
     try:

@@ -27,7 +27,8 @@ MEAN, FAR, SHARE = 0.1, 8, 0.001  # mean change; share of pixels that change by 
 
 def draw(folder):
     """{number: PNG bytes} of Figures 1 to 6, from the weights in a folder of report/weights/."""
-    found = {path.stem: weights.load(path) for path in sorted(Path(folder).glob("*.safetensors"))}
+    listed = (Path(folder) / "SHA256SUMS").read_text("utf-8").split()[1::2]
+    found = {Path(name).stem: weights.load(Path(folder, name)) for name in sorted(listed)}
     garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
     first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
     a, b = garments.images

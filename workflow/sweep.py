@@ -16,7 +16,8 @@ A sweep file names a notebook and what its runs have in common and what not:
 
 Everything but the notebook may be left out. Which runs there are and where each leaves its files
 is settled here, before anything starts; workflow/Snakefile only says that each is a job. Its
-environment reads this module too, so torch and matplotlib are imported where they are needed.
+environment reads this module too, so torch and matplotlib are imported where they are needed; for
+that reason it is one module, and longer than others.
 """
 
 import argparse
@@ -294,7 +295,7 @@ def main(arguments=None):
     words = sys.argv[1:] if arguments is None else list(arguments)
     end = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
-        prog="python -m workflow.sweep", description=__doc__.split("\n")[0]
+        prog="python -m workflow.sweep", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("task", choices=("list", "table", "follow"))
     parser.add_argument("sweep", metavar="SWEEP.yaml")

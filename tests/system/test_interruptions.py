@@ -110,7 +110,8 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
         history = checkpoint.read(tmp_path / "run" / "state.pt")["history"]
         have, least, done = [record["epoch"] for record in history], done + 2, len(history)
         assert have == list(range(1, done + 1)) and least <= done < EPOCHS
-        assert how == "runner" or not list((tmp_path / "run").glob(".*.part"))
+        # a process that is killed in the middle of a save cannot tidy up: the next start does
+        assert how != "disk" or not list((tmp_path / "run").glob(".*.part"))
     # at once, while the kernel of the killed runner is there and trains; once more, complete
     for least in (done, EPOCHS):
         said = end(begin_run("01_vae", tmp_path, *words))[0]
@@ -119,6 +120,7 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
         assert all(int(k) >= least for k in re.findall(r"continuing after epoch (\d+)", said))
         assert results(tmp_path / "run") == results(usual / "run")
         (tmp_path / "run" / "figure_1.png").write_bytes(b"lost")
+    assert not list((tmp_path / "run").glob(".*.part"))
     assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"out.ipynb", "run"}
 
 

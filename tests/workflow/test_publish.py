@@ -102,6 +102,9 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
     path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
     with pytest.raises(SystemExit, match=f"^{path}: .*SHA256SUMS"):
         redraw.main([str(tmp_path / "out")])
+    path.unlink()  # an epoch is missing
+    with pytest.raises(SystemExit, match=f"^{path}: not there"):
+        redraw.main([str(tmp_path / "out")])
 
 
 def test_numbers_in_the_readme_are_the_published_ones():
