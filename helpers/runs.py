@@ -33,6 +33,7 @@ from helpers.scores import verdict
 MODELS = {"01_vae": vae, "02_gan": gan, "03_cgan": cgan}
 THREADS = {"01_vae": 1}  # products this small are faster on one core than on two
 UNLABELED = {"01_vae", "02_gan"}  # do without the labels of test images
+KEPT = (1, 2, 4, 7, 10, 16, 22, 34, 50)  # epochs whose generators stay, for scores over epochs
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
 
 
@@ -122,7 +123,7 @@ class Run(Display):
         Warns in a second line if something is odd.
         """
         record = history[-1]
-        if record.epoch in self._shown_epochs():
+        if self.module is not vae and record.epoch in {*KEPT, *self._shown_epochs()}:
             self._save_weights(record.epoch, parts)
         checkpoint.save(self.folder, self.config, self.made_from, history, parts._asdict())
         self._note_session(len(history))
@@ -154,10 +155,14 @@ class Run(Display):
     def finish(self, history, parts, images=None):
         """Write history.csv, the last weights and manifest.json, and say where all of it is.
 
+        Of a GAN the discriminator's weights too.
         images: (N, 28, 28) uint8 or None, real images that a figure starts from, kept with the
         weights.
         """
         self._save_weights(len(history), parts, images)
+        if judge := getattr(parts, "discriminator", None):
+            known = self.config, len(history), self.data.classes
+            weights.save(self.folder, judge, *known, name="discriminator")
         rows = [
             {
                 name: value
