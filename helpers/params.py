@@ -24,7 +24,7 @@ SOURCES = ("auto", "csv", "idx", "download", "sample")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 # A finished run may go on to more epochs and may be shown differently; nothing else may differ.
-FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples", "classroom")
+FREE_ON_RESUME = ("epochs", "snapshot_epochs", "score_samples")
 
 # A network's: with a second one, Adam's moments of both, and an average, its checkpoint stays
 # below the 2 GiB that helpers.checkpoint reads.
@@ -152,7 +152,6 @@ class CGANConfig(Common):
     hidden_dims: several(1, 8, 1, 8192) = (256, 512)  # of G; the discriminator's are reversed
     num_d_steps: between(int, 1, 100) = 2  # discriminator steps for each generator step
     score_samples: Samples = 10_000
-    classroom: Switch = False  # also train classifiers on real and generated images
 
     def __post_init__(self):
         super().__post_init__()

@@ -11,12 +11,11 @@ import torch
 
 from helpers.files import write_json
 from helpers.scores import labels, likelihood, network, samples, tables
-from helpers.scores.labels import classroom, gan_train
 from helpers.scores.samples import memorization
 from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
-__all__ = ["cgan", "classroom", "gan", "gan_train", "memorization", "save", "vae"]
+__all__ = ["cgan", "gan", "memorization", "save", "vae"]
 
 
 def vae(data, sample, encode, decode, **options):

@@ -148,22 +148,6 @@ def protocol(result):
     )
 
 
-def classroom_rows(result):
-    """What `scores.classroom` returns."""
-    columns = ("share of the training images", "images", "real only", "with as many generated")
-    table = []
-    for row in result:
-        accuracies = _mean_of(row["real"]), _mean_of(row["mixed"])
-        table.append((f"{100 * row['share']:.0f}%", f"{row['images']:,}", *accuracies))
-    return columns, table
-
-
-def gan_train_rows(result):
-    """What `scores.gan_train` returns."""
-    columns = ("trained on", "accuracy on real test images")
-    return columns, [(name, _mean_of(result[name])) for name in ("real", "generated")]
-
-
 # --- Cells -----------------------------------------------------------------------------------
 
 
@@ -180,7 +164,3 @@ def cell(score):
 
 def number(value, digits):
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _mean_of(percents):
-    return f"{statistics.fmean(percents):.2f} ± {statistics.stdev(percents):.2f}%"

@@ -248,21 +248,6 @@ def variety(result):
     )
 
 
-def classroom(lessons):
-    """What generated images change for a classifier, from `scores.classroom`."""
-    gains = ", ".join(
-        f"{statistics.fmean(row['mixed']) - statistics.fmean(row['real']):+.2f} with "
-        f"{100 * row['share']:.0f}%"
-        for row in lessons
-    ).replace("-", "−")
-    return (
-        "Generated images beside the real ones change the accuracy by these percentage points, by "
-        f"share of the training images: {gains}. At a fixed number of steps each takes the place "
-        "of a real one. The generator has seen the labels of all training images, which a real "
-        "shortage does not allow."
-    )
-
-
 def cgan_abstract(history, result):
     """The main result in two sentences."""
     return (

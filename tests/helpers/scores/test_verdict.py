@@ -152,10 +152,6 @@ HISTORY = [gan_record(loss_d=loss, epoch=1 + i) for i, loss in enumerate((0.5, 0
 NEAR = {"distance": [0, 3.1, 4.2], "percentile": [0, 40, 60]}
 FAR = NEAR | {"distance": [1, 2, 3]}
 OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
-LESSONS = [
-    {"share": 0.1, "real": [95.0, 95.2], "mixed": [96.0, 96.2]},
-    {"share": 1.0, "real": [98.0, 98.0], "mixed": [97.5, 97.5]},
-]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +176,6 @@ LESSONS = [
         (verdict.labels(cgan_result()), ("best, in 93.0%", "“9” worst, in 88.0%"), "–"),
         (verdict.variety(cgan_result()), ("recall 0.700 (real images 0.930)",), "–"),
         (verdict.variety(cgan_result(recall=(0.92, 0.93, 0.0))), (), "recall"),
-        (verdict.classroom(LESSONS), ("+1.00 with 10%, −0.50 with 100%",), "–"),
         (verdict.cgan_abstract([gan_record()], cgan_result()), ("93.0",), "–"),
     ],
 )
@@ -232,9 +227,4 @@ def test_a_conditional_gans_sentences():
     assert "“0” is obeyed best, in 93.0%" in text and "“9” worst, in 88.0%" in text
     assert "recall 0.700 (real images 0.930)" in verdict.variety(cgan_result())
     assert verdict.variety(cgan_result(recall=(0.92, 0.93, 0.0))) == ""
-    lessons = [
-        {"share": 0.1, "real": [95.0, 95.2], "mixed": [96.0, 96.2]},
-        {"share": 1.0, "real": [98.0, 98.0], "mixed": [97.5, 97.5]},
-    ]
-    assert "+1.00 with 10%, −0.50 with 100%" in verdict.classroom(lessons)
     assert "fully connected" in verdict.cgan_abstract([gan_record()], cgan_result())
