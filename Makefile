@@ -188,8 +188,8 @@ bench: $(ENV) | $(CHECK)  ## the table of speeds
 mutants: $(ENV) | $(CHECK)  ## hours: take each protection out, see that its tests notice
 	@$(PY) tests/mutants.py
 
-soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; proves that nothing changed
-	@$(PY) tests/system/soak.py --minutes 15
+soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs stopped again and again; proves that nothing changed
+	@SOAK=5 $(PY) -m pytest tests/system/test_interruptions.py -k again_and_again
 
 CACHES := .pytest_cache .ruff_cache .hypothesis *.egg-info
 clean:  ## remove what can be built again without training

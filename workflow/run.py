@@ -36,7 +36,7 @@ from traitlets.config import Config
 
 from helpers.files import beside, write_atomically
 from helpers.paths import ROOT, from_here
-from workflow import parameters
+from workflow import arguments
 from workflow.progress import Progress, plain
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,7 +89,7 @@ def main(argv=None):
     values = {}
     try:
         check(options)
-        values = parameters.given(options.notebook, options.file, options.parameter)
+        values = arguments.given(options.notebook, options.file, options.parameter)
         for name in values.keys() & {"data_dir", "out_dir"}:
             values[name] = from_here(values[name])
         run(options.notebook, options.output, values, options.timeout, options.prepare_only)
@@ -152,7 +152,7 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
     output.parent.mkdir(parents=True, exist_ok=True)
     beside(output).touch()  # what cannot be written is better known before than after
     beside(output).unlink()
-    cells = len(parameters.read_notebook(notebook).cells) + bool(values)
+    cells = len(arguments.read_notebook(notebook).cells) + bool(values)
     live = sys.stdout.isatty() and "-j" not in os.environ.get("MAKEFLAGS", "")
     progress = Progress(Path(notebook).stem, cells, sys.stdout, live)
     with private_jupyter() as folder:

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import params
 from helpers.paths import ROOT
-from workflow import parameters as arguments
+from workflow import arguments
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/0*.ipynb"))
 PROFILES = sorted(ROOT.glob("profiles/*/*.yaml"))

@@ -14,7 +14,7 @@ from papermill.translators import PythonTranslator
 
 from helpers import params
 from helpers.paths import ROOT
-from workflow import parameters as arguments
+from workflow import arguments
 
 NAMES = [
     (notebook, name) for notebook in sorted(params.CONFIGS) for name in params.defaults(notebook)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import data, scores
-from helpers.scores import labels, network, samples, setting, tables
+from helpers.scores import labels, network, setting
 
 
 def values(result):
