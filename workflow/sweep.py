@@ -196,7 +196,7 @@ def table(sweep):
     """
     from workflow import compare  # here: it imports torch
 
-    runs, made, results, alike = [], [], [], {}
+    runs, made, alike = [], [], {}
     for name, run in sweep.runs.items():
         result = compare.load(sweep.out / name)
         manifest = json.loads((sweep.out / name / "manifest.json").read_text(encoding="utf-8"))
@@ -208,9 +208,8 @@ def table(sweep):
         seconds = [session["seconds"] for session in manifest["trained"]]
         kept = {key: manifest[key] for key in ("device", "git", "versions", "data")}
         made.append({"run": name, "seconds": sum(seconds), "sessions": len(seconds)} | kept)
-        results.append(result)
         alike.setdefault(run.setting, []).append(result)
-    warnings, summed = compare.differences(results), compare.summary(alike)
+    warnings, summed = compare.differences(sum(alike.values(), [])), compare.summary(alike)
     comparable = not any("do not compare" in line for line in warnings)
     content = {"notebook": sweep.notebook, "runs": runs, "settings": summed, "made": made}
     sentences = compare.sentences(summed) if comparable else []
