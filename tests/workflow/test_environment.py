@@ -24,7 +24,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LISTED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
 NAMES = {plain(re.match(r"[\w.-]+", line)[0]) for line in LISTED}
 # used as programs, as plug-ins, or in files that are no Python
-PROFILES = ("draft", "paper")
 TOOLS = {"ipykernel", "jupyterlab", "nbval", "ruff"}
 STUB = """\
 import os, sys
@@ -119,29 +118,27 @@ def make(tmp_path):
     """make(*words, variables) in a project of stubs -> (exit status, lines, calls)."""
     for folder in ("notebooks", "workflow/report", "profiles/draft", "profiles/paper", "helpers"):
         (tmp_path / folder).mkdir(parents=True)
-    real = (
-        "Makefile",
-        "pyproject.toml",
-        "constraints.txt",
-        "workflow/inputs.py",
-        "helpers/paths.py",
-    )
-    for name in real:
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     for name in params.CONFIGS:
-        for path in (f"notebooks/{name}.ipynb", *(f"profiles/{p}/{name}.yaml" for p in PROFILES)):
-            (tmp_path / path).touch()
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
+        for profile in ("draft", "paper"):
+            (tmp_path / "profiles" / profile / f"{name}.yaml").touch()
+    shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT")
+    for name in ("workflow/inputs.py", "helpers/paths.py"):  # decides what is run
+        shutil.copy(ROOT / name, tmp_path / name)
     for name in ("run", "notebooks", "publish", "setup_env", "report/build"):
-        shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT") if name == "report/build" else ()
-        stub = STUB.replace("SHOWN", repr(shown))
-        (tmp_path / "workflow" / f"{name}.py").write_text(stub)
+        text = STUB.replace("SHOWN", repr(shown if name == "report/build" else ()))
+        (tmp_path / "workflow" / f"{name}.py").write_text(text)
 
     def call(*words, python=f"PY={sys.executable}", **variables):
         (tmp_path / "calls").write_text("")
         own = "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "DATA_DIR", "GOMP_SPINCOUNT", "PYTHONPATH"
-        env = {k: v for k, v in os.environ.items() if k not in own} | variables
-        command = ["make", *words, *([python] if python else [])]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        clean = {k: v for k, v in os.environ.items() if k not in own}
+        done = subprocess.run(
+            ["make", *words, *([python] if python else [])],
+            cwd=tmp_path, env=clean | variables, capture_output=True, text=True,
+        )  # fmt: skip
         calls = (tmp_path / "calls").read_text().splitlines()
         return done.returncode, (done.stdout + done.stderr).splitlines(), calls
 
@@ -207,22 +204,19 @@ def test_a_copied_environment_is_made_anew(make):
 
 
 def test_clean_keeps_what_took_hours_and_distclean_says_what_it_takes(make):
-    build = make.folder / "build"
-    kept = [
-        "draft/runs/01_vae/state.pt",
-        "runs/x/a.pt",
-        "paper/report.pdf",
-        "cache/x.npz",
-        "lab/x.y",
-    ]
+    kept = ["draft/runs/01_vae/state.pt", "runs/x/a", "paper/report.pdf", "cache/x", "lab/x.ipynb"]
     gone = ["draft/report.pdf", "smoke-test/runs/state.pt", "figures/figure_1.png"]
-    for path in [build / name for name in kept + gone]:
+    for name in kept + gone:
+        path = make.folder / "build" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert make("clean")[0] == 0
-    assert {str(path.relative_to(build)) for path in build.glob("**/*.*")} == set(kept)
-    assert "with the trained build/draft/runs/01_vae/state.pt" in make("distclean")[1]
-    assert not build.exists()
+    left = {str(p.relative_to(make.folder / "build")) for p in make.folder.glob("build/**/*.*")}
+    assert {name for name in kept if "." in name} == left
+    assert (make.folder / "build/cache/x").exists() and (make.folder / "build/runs/x/a").exists()
+    lines = make("distclean")[1]
+    assert "with the trained build/draft/runs/01_vae/state.pt" in lines
+    assert not (make.folder / "build").exists()
 
 
 def test_what_jupyterlab_does_to_notebooks_is_undone_or_said(tmp_path, capsys):
