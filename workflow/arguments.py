@@ -36,11 +36,10 @@ class Parameter(NamedTuple):
 
 def read_notebook(path):
     """The notebook at `path`, version 4; ValueError if it is none."""
+    data = _bytes(path, "notebook")
     try:
-        notebook = nbformat.reads(_bytes(path, "notebook").decode("utf-8"), as_version=4)
+        notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
         nbformat.validate(notebook)
-    except OSError:
-        raise
     except Exception as error:  # nbformat meets damage with half a dozen kinds of exception
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(f"{path}: not a readable notebook: {reason}") from None

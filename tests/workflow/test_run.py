@@ -215,20 +215,20 @@ def test_a_full_disk_costs_nothing(toy, tmp_path):
     assert names(tmp_path) == ["out.ipynb", "toy.ipynb"]
 
 
-@pytest.mark.fault(110)
-def test_a_temporary_folder_that_cannot_be_written_is_named(toy, tmp_path, monkeypatch, capsys):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for folder, why in ((tmp_path / "no", "No such file"), (tmp_path, "File too large")):
+@pytest.mark.fault(53, 110)
+def test_a_place_that_cannot_be_written_is_named_first(toy, tmp_path, monkeypatch, capsys):
+    before, words = resource.getrlimit(resource.RLIMIT_FSIZE), [str(toy("raise SystemError"))]
+    for folder, size, why in ((tmp_path / "no", None, "No such file"), (tmp_path, 9, "File too")):
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size or before[0], before[1]))
         try:
-            if folder == tmp_path:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-            assert run.main([str(tmp_path / "toy.ipynb"), str(tmp_path / "out.ipynb")]) == 1
+            assert run.main([*words, str(tmp_path / "out.ipynb")]) == 1
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        line = capsys.readouterr().err
-        assert line.startswith(f"TMPDIR {folder}: cannot be written ({why}")
-        assert line.count("\n") == 1
+        assert capsys.readouterr().err.startswith(f"TMPDIR {folder}: cannot be written ({why}")
+    assert run.main([*words, "/proc/none/out.ipynb"]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("/proc/none: ") and line.count("\n") == 1
 
 
 @pytest.mark.fault(105, 108, 109)
@@ -307,11 +307,12 @@ def test_an_early_interrupt_is_one_line(tmp_path):
 
 def test_folders_count_from_where_the_user_stands(toy, tmp_path, monkeypatch):
     notebook = toy(parameters='out_dir: str = ""\ndata_dir: str = ""')
-    words = [str(notebook), str(tmp_path / "out.ipynb"), "--prepare-only"]
+    given = []
+    monkeypatch.setattr(run, "run", lambda *words: given.extend(words))
     monkeypatch.chdir(run.ROOT / "tests")
-    assert run.main([*words, "-p", "out_dir", "a", "-p", "data_dir", "../data"]) == 0
-    injected = nbformat.read(words[1], as_version=4).cells[2].source
-    assert 'out_dir = "tests/a"' in injected and 'data_dir = "data"' in injected
+    words = "-p out_dir a -p data_dir ../data".split()
+    assert run.main([str(notebook), str(tmp_path / "out.ipynb"), *words]) == 0
+    assert given[2] == {"out_dir": "tests/a", "data_dir": "data"}
 
 
 def test_the_status_line_fits_and_the_time_left_counts_the_epochs_of_this_run(monkeypatch):
