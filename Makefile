@@ -133,7 +133,7 @@ STEPS := $(addprefix test-,style units cells report again real system)
 .PHONY: $(STEPS)
 $(STEPS): $(ENV) | $(CHECK)
 
-test: $(STEPS)  ## everything that CI runs; one step of it: make test-units, and so on
+test: $(STEPS)  ## all tests but test-sweep; one step: make test-units, and so on
 	@$(seconds); echo "make test: all passed after $$took"
 
 OWN := helpers workflow tests notebooks
