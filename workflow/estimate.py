@@ -4,8 +4,13 @@ A few steps of each model are timed on noise. make report says it before the fir
 where a parameter is refused, the run says so.
 """
 
+import os
+import signal
 import sys
 from dataclasses import replace
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # make says it, and there is nothing to lose
 
 from helpers import params, runs, training  # before torch: sets GOMP_SPINCOUNT
 from workflow import parameters, run
@@ -51,4 +56,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except (OSError, ValueError, RuntimeError):  # the notebook will say it
-        pass
+        os._exit(0)  # silently, if nobody reads it any more
