@@ -82,7 +82,12 @@ $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(LUCK) $(REPORT) $(OUT)/.title $(
 lower = $(subst TITLE,title,$(subst AUTHOR,author,$(subst DATE,date,$(1))))
 option = $(if $(value $(1)),--$(lower)="$$REPORT_$(1)")
 
-$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
+# How long it will take, said before whatever may take long.
+TOLD := $(if $(filter smoke,$(PROFILE)),,$(OUT)/.told)
+$(OUT)/.told: $(wildcard notebooks/*.ipynb profiles/$(PROFILE)/*.yaml) $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
+	@$(PY) -m workflow.estimate profiles/$(PROFILE) $(RUNFLAGS) && touch $@
+
+$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK) $(TOLD)
 	@$(PY) -m workflow.notebooks changed $<
 	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(RUNFLAGS)
 
@@ -128,7 +133,7 @@ STEPS := $(addprefix test-,style units cells report again real system)
 .PHONY: $(STEPS)
 $(STEPS): $(ENV) | $(CHECK)
 
-test: $(STEPS)  ## everything that CI runs; one step of it: make test-units, and so on
+test: $(STEPS)  ## all tests but test-sweep; one step: make test-units, and so on
 	@$(seconds); echo "make test: all passed after $$took"
 
 OWN := helpers workflow tests notebooks
@@ -149,7 +154,7 @@ test-report:
 	@echo "== 4/7 a brief run through workflow.run, and its report"
 	@rm -rf build/smoke-test
 	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test \
-	  RUNFLAGS="-p source sample" FOLDER='-p out_dir build/smoke-test/runs/$$*'
+	  RUNFLAGS="-p source sample"
 	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/workflow/check_smoke_report.py
 
 test-again: test-report

@@ -155,7 +155,8 @@ def _find(name, source, root):
         except OSError as error:
             if source == "download" or not known.stand_in:
                 raise OSError(f"{name}: download failed: {error}; {how}") from error
-            print(f"{name}: download failed: {error}; using the stand-in, not the real set")
+            instead = "using the stand-in, not the real set, which data/README.md says how to get"
+            print(f"{name}: download failed: {error}; {instead}")
     if source in ("auto", "sample") and known.stand_in:
         return "sample", None
     if source == "sample":

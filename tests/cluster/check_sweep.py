@@ -31,12 +31,17 @@ def make(out, flags="", **variables):
     own = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     own |= {k: v for k, v in os.environ.items() if k in ("KUBECONFIG", "TMPDIR", "LANG")}
     return subprocess.Popen(
-        words, cwd=ROOT, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+        words, cwd=ROOT, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def finished(process):
-    said, _ = process.communicate(timeout=580)
+    try:
+        said, _ = process.communicate(timeout=1500)
+    finally:
+        if process.poll() is None:  # too late: nothing of it shall go on
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, said
     return said
 
