@@ -173,11 +173,32 @@ def kl_per_latent(model, flat):
 
 
 @torch.no_grad()
-def sample(model, n, rng):
-    """The means of p(x|z) for n draws of z ~ N(0, I): (n, 28, 28) uint8, on the CPU."""
-    device = model.mu.weight.device
-    z = torch.randn((n, model.mu.out_features), generator=rng).to(device)
-    return from_unit(model.decode(z)).view(n, 28, 28).cpu()
+def sample(model, n, rng, mixture=None):
+    """The means of p(x|z), z ~ N(0, I) or ~ a mixture: (n, 28, 28) uint8, on the CPU."""
+    z = torch.randn((n, model.mu.out_features), generator=rng)
+    if mixture:
+        seed = torch.randint(2**31, (), generator=rng).item()
+        z = torch.from_numpy(mixture.set_params(random_state=seed).sample(n)[0])
+        z = z[torch.randperm(n, generator=rng)]  # they come sorted by component
+    return from_unit(model.decode(z.to(model.mu.weight))).view(n, 28, 28).cpu()
+
+
+def fit_codes(model, flat, seed, components=30, most=20_000):
+    """A Gaussian mixture of codes z ~ q(z|x) of at most `most` of the images (N, 784) uint8."""
+    from sklearn.mixture import GaussianMixture  # here: it takes a second
+
+    chosen = torch.randperm(len(flat), generator=rng(seed, "codes"))[:most]
+    with torch.no_grad():
+        mu, logvar = model.encode(to_unit(flat[chosen.to(flat.device)]))
+    z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=rng(seed, "code noise")).to(mu)
+    return GaussianMixture(components, random_state=seed).fit(z.cpu().double().numpy())
+
+
+@torch.no_grad()
+def reconstruct(model, images):
+    """Images (N, 28, 28) uint8, encoded (the mean) and decoded: the same, on the CPU."""
+    mu, _ = model.encode(to_unit(images.flatten(1)))
+    return from_unit(model.decode(mu)).view(-1, 28, 28).cpu()
 
 
 @torch.no_grad()

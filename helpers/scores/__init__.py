@@ -7,6 +7,8 @@ table is in tables.py, and in sentences in verdict.py; what is measured, and how
 labels.py and likelihood.py.
 """
 
+from functools import partial
+
 import torch
 
 from helpers.files import write_json
@@ -18,19 +20,23 @@ from helpers.training import rng
 __all__ = ["cgan", "gan", "memorization", "save", "vae"]
 
 
-def vae(data, sample, encode, decode, **options):
+def vae(data, sample, encode, decode, mixture, **options):
     """Scores of a VAE: samples, classes, likelihood.
 
     sample(n, rng) -> (n, 28, 28) uint8.  encode(x (N, 784) in [0, 1]) -> mu, logvar (N, latents).
     decode(z (N, latents)) -> x_hat (N, 784) in [0, 1].  options: those of `setting.prepare`.
+    mixture: of `vae.fit_codes`; what sample(n, rng, mixture) draws is scored, once, as "mixture".
     """
     setting = prepare(data, **options)
     result, *_ = _of_samples(setting, "vae", sample)
+    other, *_ = _of_samples(setting._replace(draws=1), "vae", partial(sample, mixture=mixture))
+    scores, fid, n = result["scores"], result["scores"]["fid"], result["n"]
+    drawn = [other["scores"]["fid"]["value"]]
+    scores["fid_mixture"] = tables.entry("fid_mixture", drawn, fid["floor"], fid["ceiling"], n=n)
     with torch.no_grad():
-        fid = result["scores"]["fid"]
-        result["scores"]["fid_recon"] = samples.reconstructions(setting, encode, decode, fid)
-        result["scores"] |= likelihood.of_vae(setting, encode, decode)
-    return result
+        scores["fid_recon"] = samples.reconstructions(setting, encode, decode, fid)
+        scores |= likelihood.of_vae(setting, encode, decode, mixture)
+    return result | {"mixture": other}
 
 
 def gan(data, sample, **options):

@@ -127,6 +127,29 @@ def test_vae_interpolation_ends_at_the_two_images():
     assert torch.equal(path[[0, -1]], training.from_unit(ends))
 
 
+@torch.no_grad()
+def test_codes_are_drawn_from_the_mixture_that_was_fitted_to_them(images):
+    model = vae.VAE(hidden_dim=8, latent_dim=2)
+    for layer, bias in (model.mu, (0.6, 0.2)), (model.logvar, (-6.0, -6.0)):
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor(bias))  # every code ~ N((0.6, 0.2), e^-6 I)
+    mixture = vae.fit_codes(model, images.flatten(1), 0, components=1)
+    np.testing.assert_allclose(mixture.means_[0], (0.6, 0.2), atol=0.02)
+    np.testing.assert_allclose(mixture.covariances_[0], np.exp(-6) * np.eye(2), atol=1e-3)
+
+    model.decoder = nn.Linear(2, 784, bias=False)  # the gray of an image is the first latent
+    model.decoder.weight.copy_(torch.tensor([1.0, 0.0]).expand(784, 2))
+    drawn = vae.sample(model, 200, training.rng(0, "look"), mixture)
+    assert torch.equal(drawn, vae.sample(model, 200, training.rng(0, "look"), mixture))
+    assert drawn[:, 0, 0].float().mean() == pytest.approx(0.6 * 255, abs=3)
+    assert not torch.equal(drawn, vae.sample(model, 200, training.rng(1, "look"), mixture))
+
+    mixture = vae.fit_codes(model, images.flatten(1), 0, components=2)
+    mixture.means_ = np.array([[0.2, 0], [0.8, 0]])
+    bright = vae.sample(model, 200, training.rng(0, "look"), mixture)[:, 0, 0] > 127
+    assert 20 < bright[:100].sum() < 80  # not one component after the other
+
+
 def step(optimizer, loss):
     optimizer.zero_grad()
     loss.backward()
