@@ -91,7 +91,7 @@ def elbo_terms(model, x, noise):
 
 
 def train_step(model, optimizer, x, noise, beta):
-    """One step of Adam on recon + beta * kl; returns both means, (2,)."""
+    """One step of Adam on recon + beta * kl, beta learned if it is None; both means, (2,)."""
     with torch.no_grad():
         means, gradients = backpropagate(model.parameters(), x, noise, beta)
         adam_step(optimizer, gradients)
@@ -104,6 +104,7 @@ def backpropagate(weights, x, noise, beta):
     The chain rule by hand, from the last line back to the first: for products this small autograd
     takes longer to keep its books than the arithmetic takes. A test compares the two. d_v is the
     derivative of the loss by v, where h and k are the hidden layers before and after the code.
+    beta None: 2 sigma^2 with the best variance of a pixel for the batch (Rybkin et al. 2021).
     """
     w_h, b_h, w_mu, b_mu, w_var, b_var, w_k, b_k, w_x, b_x = weights
     # Forward
@@ -116,6 +117,7 @@ def backpropagate(weights, x, noise, beta):
     error, n = x_hat - x, len(x)
     recon = error.square().sum() / n
     kl = 0.5 * (mu.square() + sigma.square() - 1 - logvar).sum() / n
+    beta = 2 * recon / x.shape[1] if beta is None else beta
 
     # Backward; the derivative of the sigmoid is x_hat (1 - x_hat), that of the ReLU 0 or 1
     d_x_hat = 2 / n * error * x_hat * (1 - x_hat)  # by the logits, before the sigmoid
@@ -137,7 +139,8 @@ def train_vae(config, parts, images, test_images, start=0):
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
     set_rate(optimizer, config, start + 1)
-    step = partial(train_step, model, optimizer, beta=config.beta)
+    beta = None if config.learn_variance else config.beta
+    step = partial(train_step, model, optimizer, beta=beta)
     step = recorded(step, parts, x, no_noise.expand(len(x), -1))
     for epoch in range(start + 1, config.epochs + 1):
         order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))

@@ -144,8 +144,8 @@ def vae_draws(result):
     pairs = zip(_shares(result), result["mixture"]["class_shares"], strict=True)
     (prior, real, name), mixture = min(pairs, key=lambda pair: pair[0][0] - pair[0][1])
     return (
-        f"Of the KL of {_of(result, 'kl')} at least {nearer:.2f} are no news of the image: so far "
-        f"lie the codes from the prior. With the mixture as prior the FID of samples is "
+        f"Of the {_of(result, 'kl')} nats of KL at least {nearer:.2f} are no news of the image: "
+        f"so far lie the codes from the prior. With the mixture as prior the FID of samples is "
         f"{_of(result, 'fid_mixture')} in place of {_of(result, 'fid')}; reconstructions, for "
         f"which nothing is drawn, have {_of(result, 'fid_recon')}. {_named(name)} is what the "
         f"prior misses most: {100 * prior:.1f}% of its images, {100 * mixture:.1f}% of those from "

@@ -22,12 +22,13 @@ ALL = pytest.mark.parametrize(
     "run",
     [
         (vae, {}),
+        (vae, {"learn_variance": True}),
         (gan, {}),
         (cgan, {}),
         (gan, VARIANT | {"label_smoothing": 0.1, "batchnorm_affine": False}),
         (cgan, VARIANT),
     ],
-    ids=["vae", "gan", "cgan", "gan_variant", "cgan_variant"],
+    ids=["vae", "vae_variant", "gan", "cgan", "gan_variant", "cgan_variant"],
 )
 
 
@@ -125,6 +126,17 @@ def test_vae_interpolation_ends_at_the_two_images():
     path = vae.interpolate(model, a, b, 5)
     ends = model.decode(model.encode(torch.stack([a, b]))[0]).detach().view(2, 28, 28)
     assert torch.equal(path[[0, -1]], training.from_unit(ends))
+
+
+def test_a_learned_variance_is_the_best_one_for_the_batch():
+    model, x, noise = vae.VAE(24, 6), torch.rand(40, 784), torch.randn(40, 6)
+    with torch.no_grad():
+        (mean, _), found = vae.backpropagate(model.parameters(), x, noise, None)
+    recon, kl = (term.mean() for term in vae.elbo_terms(model, x, noise))
+    # -ln p(x|z) at variance recon / 784, but for constants
+    wanted = torch.autograd.grad(784 / 2 * recon.log() + kl, list(model.parameters()))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(784 / 2 / mean * a, b, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -101,7 +101,7 @@ def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
     assert value["loss_mixture"] == pytest.approx(value["loss"])  # the mixture is the prior
     moved = {key: entry["value"] for key, entry in moved["scores"].items()}
     assert moved["kl"] == pytest.approx(value["kl"] + 16 * 2**2 / 2, abs=1.0)
-    assert moved["loss_mixture"] == pytest.approx(value["loss"], abs=0.2)
+    assert moved["loss_mixture"] == pytest.approx(value["loss"], abs=1.0)  # of 300 draws
     assert floor["fid_recon"] < value["fid_recon"] < table["fid_recon"]["ceiling"]
 
 
