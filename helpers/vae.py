@@ -91,7 +91,7 @@ def elbo_terms(model, x, noise):
 
 
 def train_step(model, optimizer, x, noise, beta):
-    """One step of Adam on recon + beta * kl, beta learned if it is None; both means, (2,)."""
+    """One step of Adam on the loss of `backpropagate`; returns both means, (2,)."""
     with torch.no_grad():
         means, gradients = backpropagate(model.parameters(), x, noise, beta)
         adam_step(optimizer, gradients)
@@ -101,10 +101,11 @@ def train_step(model, optimizer, x, noise, beta):
 def backpropagate(weights, x, noise, beta):
     """The means of `elbo_terms` over the batch, (2,), and the gradients of recon + beta * kl.
 
+    If beta is None, of 784/2 ln(recon) + kl: the variance of a pixel is the best for the batch.
+
     The chain rule by hand, from the last line back to the first: for products this small autograd
     takes longer to keep its books than the arithmetic takes. A test compares the two. d_v is the
     derivative of the loss by v, where h and k are the hidden layers before and after the code.
-    beta None: 2 sigma^2 with the best variance of a pixel for the batch (Rybkin et al. 2021).
     """
     w_h, b_h, w_mu, b_mu, w_var, b_var, w_k, b_k, w_x, b_x = weights
     # Forward
@@ -117,10 +118,10 @@ def backpropagate(weights, x, noise, beta):
     error, n = x_hat - x, len(x)
     recon = error.square().sum() / n
     kl = 0.5 * (mu.square() + sigma.square() - 1 - logvar).sum() / n
-    beta = 2 * recon / x.shape[1] if beta is None else beta
+    a, beta = (1, beta) if beta is not None else (784 / 2 / recon, 1)  # weights of both terms
 
     # Backward; the derivative of the sigmoid is x_hat (1 - x_hat), that of the ReLU 0 or 1
-    d_x_hat = 2 / n * error * x_hat * (1 - x_hat)  # by the logits, before the sigmoid
+    d_x_hat = 2 * a / n * error * x_hat * (1 - x_hat)  # by the logits, before the sigmoid
     d_k = d_x_hat @ w_x * (k > 0)
     d_z = d_k @ w_k
     d_mu = d_z + beta / n * mu
