@@ -254,7 +254,7 @@ def draw(content):
             axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
             axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
         label = f"{tables.SPECS[key].label} {tables.SPECS[key].better}"
-        figures.finish(axes, textwrap.fill(label, 16), "")
+        figures.finish(axes, textwrap.fill(label, 18), "")
     panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
