@@ -190,12 +190,14 @@ def sample(model, n, rng, mixture=None):
 def fit_codes(model, flat, seed, components=30, most=20_000):
     """A Gaussian mixture of codes z ~ q(z|x) of at most `most` of the images (N, 784) uint8."""
     from sklearn.mixture import GaussianMixture  # here: it takes a second
+    from threadpoolctl import threadpool_limits
 
     chosen = torch.randperm(len(flat), generator=rng(seed, "codes"))[:most]
     with torch.no_grad():
         mu, logvar = model.encode(to_unit(flat[chosen.to(flat.device)]))
     z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=rng(seed, "code noise")).to(mu)
-    return GaussianMixture(components, random_state=seed).fit(z.cpu().double().numpy())
+    with threadpool_limits(1, "openmp"):  # sums of several threads come in any order
+        return GaussianMixture(components, random_state=seed).fit(z.cpu().double().numpy())
 
 
 @torch.no_grad()
