@@ -104,6 +104,7 @@ class VAEConfig(Common):
     hidden_dim: between(int, 1, 8192) = 64
     latent_dim: between(int, 1, 1024) = 16
     beta: between(float, 0.0, 1e3) = 1.0  # weight of the KL term
+    learn_variance: Switch = False  # in place of beta: the variance of a pixel (sigma-VAE)
     score_samples: Samples = 10_000
 
 

@@ -91,7 +91,7 @@ def elbo_terms(model, x, noise):
 
 
 def train_step(model, optimizer, x, noise, beta):
-    """One step of Adam on recon + beta * kl; returns both means, (2,)."""
+    """One step of Adam on the loss of `backpropagate`; returns both means, (2,)."""
     with torch.no_grad():
         means, gradients = backpropagate(model.parameters(), x, noise, beta)
         adam_step(optimizer, gradients)
@@ -100,6 +100,8 @@ def train_step(model, optimizer, x, noise, beta):
 
 def backpropagate(weights, x, noise, beta):
     """The means of `elbo_terms` over the batch, (2,), and the gradients of recon + beta * kl.
+
+    If beta is None, of 784/2 ln(recon) + kl: the variance of a pixel is the best for the batch.
 
     The chain rule by hand, from the last line back to the first: for products this small autograd
     takes longer to keep its books than the arithmetic takes. A test compares the two. d_v is the
@@ -116,9 +118,10 @@ def backpropagate(weights, x, noise, beta):
     error, n = x_hat - x, len(x)
     recon = error.square().sum() / n
     kl = 0.5 * (mu.square() + sigma.square() - 1 - logvar).sum() / n
+    a, beta = (1, beta) if beta is not None else (784 / 2 / recon, 1)  # weights of both terms
 
     # Backward; the derivative of the sigmoid is x_hat (1 - x_hat), that of the ReLU 0 or 1
-    d_x_hat = 2 / n * error * x_hat * (1 - x_hat)  # by the logits, before the sigmoid
+    d_x_hat = 2 * a / n * error * x_hat * (1 - x_hat)  # by the logits, before the sigmoid
     d_k = d_x_hat @ w_x * (k > 0)
     d_z = d_k @ w_k
     d_mu = d_z + beta / n * mu
@@ -137,7 +140,8 @@ def train_vae(config, parts, images, test_images, start=0):
     flat, test_flat = images.flatten(1), test_images.flatten(1)
     x, no_noise = to_unit(flat[: config.batch_size]), torch.zeros(config.latent_dim, device=device)
     set_rate(optimizer, config, start + 1)
-    step = partial(train_step, model, optimizer, beta=config.beta)
+    beta = None if config.learn_variance else config.beta
+    step = partial(train_step, model, optimizer, beta=beta)
     step = recorded(step, parts, x, no_noise.expand(len(x), -1))
     for epoch in range(start + 1, config.epochs + 1):
         order_rng, noise_rng = (rng(config.seed, what, epoch) for what in ("order", "noise"))
@@ -173,11 +177,34 @@ def kl_per_latent(model, flat):
 
 
 @torch.no_grad()
-def sample(model, n, rng):
-    """The means of p(x|z) for n draws of z ~ N(0, I): (n, 28, 28) uint8, on the CPU."""
-    device = model.mu.weight.device
-    z = torch.randn((n, model.mu.out_features), generator=rng).to(device)
-    return from_unit(model.decode(z)).view(n, 28, 28).cpu()
+def sample(model, n, rng, mixture=None):
+    """The means of p(x|z), z ~ N(0, I) or ~ a mixture: (n, 28, 28) uint8, on the CPU."""
+    z = torch.randn((n, model.mu.out_features), generator=rng)
+    if mixture:
+        seed = torch.randint(2**31, (), generator=rng).item()
+        z = torch.from_numpy(mixture.set_params(random_state=seed).sample(n)[0])
+        z = z[torch.randperm(n, generator=rng)]  # they come sorted by component
+    return from_unit(model.decode(z.to(model.mu.weight))).view(n, 28, 28).cpu()
+
+
+def fit_codes(model, flat, seed, components=30, most=20_000):
+    """A Gaussian mixture of codes z ~ q(z|x) of at most `most` of the images (N, 784) uint8."""
+    from sklearn.mixture import GaussianMixture  # here: it takes a second
+    from threadpoolctl import threadpool_limits
+
+    chosen = torch.randperm(len(flat), generator=rng(seed, "codes"))[:most]
+    with torch.no_grad():
+        mu, logvar = model.encode(to_unit(flat[chosen.to(flat.device)]))
+    z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=rng(seed, "code noise")).to(mu)
+    with threadpool_limits(1, "openmp"):  # sums of several threads come in any order
+        return GaussianMixture(components, random_state=seed).fit(z.cpu().double().numpy())
+
+
+@torch.no_grad()
+def reconstruct(model, images):
+    """Images (N, 28, 28) uint8, encoded (the mean) and decoded: the same, on the CPU."""
+    mu, _ = model.encode(to_unit(images.flatten(1)))
+    return from_unit(model.decode(mu)).view(-1, 28, 28).cpu()
 
 
 @torch.no_grad()

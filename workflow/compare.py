@@ -23,7 +23,8 @@ from helpers.paths import ROOT
 from helpers.scores import tables
 from workflow import progress
 
-MAIN = ("loss", "fid", "coverage", "agreement")  # the scores on which settings are compared
+# the scores on which settings are compared
+MAIN = ("loss", "fid", "fid_mixture", "coverage", "agreement")
 LEVEL = 0.05  # of all comparisons of a score together: each of k is held to LEVEL / k
 COLUMNS = ("score", "setting", "mean", "standard deviation", "seeds", "error of one run")
 

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # make says it, and there is nothing to lose
 
 from helpers import params, runs, training  # before torch: sets GOMP_SPINCOUNT
-from workflow import parameters, run
+from workflow import arguments, run
 from workflow.bench import ours, timed
 from workflow.progress import duration
 
@@ -41,7 +41,7 @@ def main(profile, *words):
     took = {}
     for name in params.CONFIGS:
         files = [f"{profile}/{name}.yaml", *options.file]
-        values = parameters.given(f"notebooks/{name}.ipynb", files, options.parameter)
+        values = arguments.given(f"notebooks/{name}.ipynb", files, options.parameter)
         took[name] = seconds(name, values)
     each = ", ".join(f"{name} {duration(of)}" for name, of in took.items())
     print(

@@ -42,7 +42,7 @@ class Progress:
 
     def start_cell(self, index):
         """The cell with that index (from 0) starts."""
-        self.cell_started, self.epochs = time.monotonic(), 0
+        self.last = time.monotonic()
         if self.live:
             self._rewrite(f"cell {index + 1}/{self.cells}")
 
@@ -73,10 +73,10 @@ class Progress:
             print("\r\x1b[K", end="", file=self.stream, flush=True)
 
     def _epoch(self, line, epoch, last):
-        self.epochs += 1  # of this run: a resumed run begins at a later number
-        if epoch < last:
-            each = (time.monotonic() - self.cell_started) / self.epochs
-            line += f"   about {duration(each * (last - epoch))} left"
+        before, self.last = self.last, time.monotonic()
+        left = (self.last - before) * (last - epoch)
+        if left >= 1:  # less: the epochs of a resumed run, told again
+            line += f"   about {duration(left)} left"
         self._rewrite(line) if self.live else self.say(line)
 
     def _rewrite(self, text):

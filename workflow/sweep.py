@@ -30,6 +30,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -238,10 +239,37 @@ def draw(content):
             values = found[key]["values"]
             axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
             axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
-        figures.finish(axes, f"{tables.SPECS[key].label} {tables.SPECS[key].better}", "")
+        label = f"{tables.SPECS[key].label} {tables.SPECS[key].better}"
+        figures.finish(axes, textwrap.fill(label, 18), "")
     panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
+
+
+def reconstructions(content, folder):
+    """What the first VAE of each setting makes of test images: (settings, results, images).
+
+    folder: of the sweep, with its runs.  results: their scores.  images: (1 + settings, N, 28, 28)
+    uint8, the real ones first.
+    """
+    import torch
+
+    from helpers import data, figures, vae, weights
+    from workflow import compare
+
+    runs, rows = {}, []
+    for run in content["runs"]:
+        runs.setdefault(run["setting"], folder / run["run"])
+    for at in runs.values():
+        given = json.loads((at / "manifest.json").read_text(encoding="utf-8"))["parameters"]
+        if not rows:
+            where = (given[name] for name in ("dataset", "source", "data_dir"))
+            found = data.load(*where, need_test_labels=False)
+            chosen = figures.one_of_each_class(found.test, len(found.classes), 0)
+            rows = [torch.from_numpy(found.test.images[chosen])]
+        net = weights.load(at / f"weights_{given['epochs']}.safetensors").net
+        rows.append(vae.reconstruct(net, rows[0]))
+    return list(runs), [compare.load(at) for at in runs.values()], torch.stack(rows).numpy()
 
 
 def told(content):

@@ -7,6 +7,8 @@ table is in tables.py, and in sentences in verdict.py; what is measured, and how
 labels.py and likelihood.py.
 """
 
+from functools import partial
+
 import torch
 
 from helpers.files import write_json
@@ -18,18 +20,23 @@ from helpers.training import rng
 __all__ = ["cgan", "gan", "memorization", "save", "vae"]
 
 
-def vae(data, sample, encode, decode, **options):
+def vae(data, sample, encode, decode, mixture, **options):
     """Scores of a VAE: samples, classes, likelihood.
 
     sample(n, rng) -> (n, 28, 28) uint8.  encode(x (N, 784) in [0, 1]) -> mu, logvar (N, latents).
     decode(z (N, latents)) -> x_hat (N, 784) in [0, 1].  options: those of `setting.prepare`.
+    mixture: of `vae.fit_codes`; what sample(n, rng, mixture) draws is scored, once, as "mixture".
     """
     setting = prepare(data, **options)
     result, *_ = _of_samples(setting, "vae", sample)
+    other, *_ = _of_samples(setting._replace(draws=1), "vae", partial(sample, mixture=mixture))
+    scores, known, n = result["scores"], result["scores"]["fid"], result["n"]
+    ends, drawn = (known["floor"], known["ceiling"]), [other["scores"]["fid"]["value"]]
+    scores["fid_mixture"] = tables.entry("fid_mixture", drawn, *ends, n=n)
     with torch.no_grad():
-        result["scores"] |= fid.reconstructions(setting, encode, decode, result["scores"]["fid"])
-        result["scores"] |= likelihood.of_vae(setting, encode, decode)
-    return result
+        scores |= fid.reconstructions(setting, encode, decode, known)
+        scores |= likelihood.of_vae(setting, encode, decode, mixture)
+    return result | {"mixture": other}
 
 
 def gan(data, sample, **options):

@@ -74,6 +74,11 @@ SPECS = {
         "a density of values in [0, 1], so it may be negative"),
     "active": Spec("likelihood", "active latents", "", 0, "",
         "latents whose KL, averaged over the test images, is above {carries} nats"),
+    "loss_mixture": Spec("draws", "test error + KL to a mixture", "↓", 2, "nats",
+        "test error + KL, less the mean of ln q(z) − ln p(z) over codes z of the test images: q a "
+        "Gaussian mixture fitted to codes of training images, p = N(0, I)"),
+    "fid_mixture": Spec("draws", "FID, codes from a mixture", "↓", 2, "",
+        "the same distance as FID for {n} images whose codes are drawn from that mixture, once"),
     "agreement": Spec("labels", "label agreement", "↑", 1, "%",
         "share of {n} generated images, all labels equally often, in which the feature network "
         "sees the label that was asked for; floor: its accuracy on real test images"),
@@ -126,6 +131,15 @@ def rows(result, group):
         floor, ceiling = (number(score[what], score["digits"]) for what in ("floor", "ceiling"))
         table.append((label(score), cell(score), floor, ceiling, score["better"]))
     return ("score", "this run", *GROUPS[group], "better"), table
+
+
+def draws(result):
+    """Samples of a VAE from its prior and from the mixture of its codes, side by side."""
+    own, mixed, table = result["scores"], result["mixture"]["scores"], []
+    for key in ("loss", "fid", "precision", "recall", "density", "coverage", "rarest"):
+        one, two = own[key], own.get(f"{key}_mixture") or mixed[key]
+        table.append((label(one), cell(one), cell(two), number(two["floor"], two["digits"])))
+    return ("score", "prior", "mixture", GROUPS["samples"][0]), table
 
 
 def protocols(result, *groups):

@@ -16,6 +16,7 @@ from helpers.scores.tables import SPECS, number
 IMAGES = 10_000  # shown in training, below which no verdict is given
 ONE_CLASS = 0.5  # one class has more than this share of all samples
 LOST = 0.2  # a class with less than this part of its real share counts as lost
+NARROW = 0.1  # recall below this part of that of real images
 ALIKE, MALFORMED = 0.3, 1.5  # samples of a class vary less or more than so many times real ones
 FAR, NOISE = 0.25, 0.5  # FID above this part of that of shuffled pixels: little or no likeness
 FROZEN = 0.5  # gray levels that fixed images change from one epoch to the next
@@ -50,7 +51,9 @@ def vae(history, result):
     elif last.test_recon > 1.15 * last.recon:
         state, why = "overfitting", "Try more training images or fewer hidden units."
     elif lost := _lost(result):
-        state, why = "classes lost", lost
+        state, why = "classes lost", f"{lost} Try a smaller beta, and codes from a mixture."
+    elif value["recall"] < NARROW * linear["recall"]:
+        state, why = "little variety", f"Few real images are met: {_beside(result, 'recall')}."
     else:
         state, why = "healthy", "All classes appear."
     facts = (
@@ -83,7 +86,7 @@ def gan(history, result, changes=()):
     elif distance > FAR:
         state, why = "undertrained", "The samples are far from real images. Try more epochs."
     elif lost := _lost(result):
-        state, why = "classes lost", lost
+        state, why = "classes lost", f"{lost} Try more epochs."
     elif value.get("agreement", 100) < OBEYED:
         state, why = "labels ignored", "The classes are learned late. Try more epochs."
     else:
@@ -132,6 +135,21 @@ def vae_likelihood(result):
         f"{_of(result, 'recon')} and a KL of {_of(result, 'kl')}. The importance-weighted bound "
         f"is {value['neg_elbo'] - value['neg_iwae']:.2f} nats tighter than the ELBO: the Gaussian "
         f"of the encoder loses at least as much. What wins: {'; '.join(wins)}."
+    )
+
+
+def vae_draws(result):
+    """What it changes to draw codes from the mixture, and what no draw can change."""
+    nearer = result["scores"]["loss"]["value"] - result["scores"]["loss_mixture"]["value"]
+    pairs = zip(_shares(result), result["mixture"]["class_shares"], strict=True)
+    (prior, real, name), mixture = min(pairs, key=lambda pair: pair[0][0] - pair[0][1])
+    return (
+        f"Of the {_of(result, 'kl')} nats of KL at least {nearer:.2f} are no news of the image: "
+        f"so far lie the codes from the prior. With the mixture as prior the FID of samples is "
+        f"{_of(result, 'fid_mixture')} in place of {_of(result, 'fid')}; reconstructions, for "
+        f"which nothing is drawn, have {_of(result, 'fid_recon')}. {_named(name)} is what the "
+        f"prior misses most: {100 * prior:.1f}% of its images, {100 * mixture:.1f}% of those from "
+        f"the mixture and {100 * real:.1f}% of the real ones."
     )
 
 
@@ -265,7 +283,7 @@ def cgan_abstract(history, result):
 def _lost(result):
     """The classes that the feature network hardly ever sees in the samples, or ""."""
     lost = [_named(name) for share, real, name in _shares(result) if share < LOST * real]
-    return f"Hardly ever drawn: {', '.join(lost)}. Try more epochs." if lost else ""
+    return f"Hardly ever drawn: {', '.join(lost)}." if lost else ""
 
 
 def _named(name):

@@ -22,12 +22,13 @@ ALL = pytest.mark.parametrize(
     "run",
     [
         (vae, {}),
+        (vae, {"learn_variance": True}),
         (gan, {}),
         (cgan, {}),
         (gan, VARIANT | {"label_smoothing": 0.1, "batchnorm_affine": False}),
         (cgan, VARIANT),
     ],
-    ids=["vae", "gan", "cgan", "gan_variant", "cgan_variant"],
+    ids=["vae", "vae_variant", "gan", "cgan", "gan_variant", "cgan_variant"],
 )
 
 
@@ -125,6 +126,39 @@ def test_vae_interpolation_ends_at_the_two_images():
     path = vae.interpolate(model, a, b, 5)
     ends = model.decode(model.encode(torch.stack([a, b]))[0]).detach().view(2, 28, 28)
     assert torch.equal(path[[0, -1]], training.from_unit(ends))
+
+
+def test_a_learned_variance_is_the_best_one_for_the_batch():
+    model, x, noise = vae.VAE(24, 6), torch.rand(40, 784), torch.randn(40, 6)
+    with torch.no_grad():
+        _, found = vae.backpropagate(model.parameters(), x, noise, None)
+    recon, kl = (term.mean() for term in vae.elbo_terms(model, x, noise))
+    wanted = torch.autograd.grad(784 / 2 * recon.log() + kl, list(model.parameters()))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
+
+
+@torch.no_grad()
+def test_codes_are_drawn_from_the_mixture_that_was_fitted_to_them(images):
+    model = vae.VAE(hidden_dim=8, latent_dim=2)
+    for layer, bias in (model.mu, (0.6, 0.2)), (model.logvar, (-6.0, -6.0)):
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor(bias))  # every code ~ N((0.6, 0.2), e^-6 I)
+    mixture = vae.fit_codes(model, images.flatten(1), 0, components=1)
+    np.testing.assert_allclose(mixture.means_[0], (0.6, 0.2), atol=0.02)
+    np.testing.assert_allclose(mixture.covariances_[0], np.exp(-6) * np.eye(2), atol=1e-3)
+
+    model.decoder = nn.Linear(2, 784, bias=False)  # the gray of an image is the first latent
+    model.decoder.weight.copy_(torch.tensor([1.0, 0.0]).expand(784, 2))
+    drawn = vae.sample(model, 200, training.rng(0, "look"), mixture)
+    assert torch.equal(drawn, vae.sample(model, 200, training.rng(0, "look"), mixture))
+    assert drawn[:, 0, 0].float().mean() == pytest.approx(0.6 * 255, abs=3)
+    assert not torch.equal(drawn, vae.sample(model, 200, training.rng(1, "look"), mixture))
+
+    mixture = vae.fit_codes(model, images.flatten(1), 0, components=2)
+    mixture.means_ = np.array([[0.2, 0], [0.8, 0]])
+    bright = vae.sample(model, 200, training.rng(0, "look"), mixture)[:, 0, 0] > 127
+    assert 20 < bright[:100].sum() < 80  # not one component after the other
 
 
 def step(optimizer, loss):

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from test_compare import result
 
-from helpers import params
+from helpers import params, vae, weights
 from helpers.files import write_json
 from helpers.paths import ROOT
 from workflow import sweep
@@ -122,6 +123,20 @@ def done(tmp_path):
         write_json(folder / "scores.json", result(loss=(value, 0.1), fid=value))
         write_json(folder / "manifest.json", manifest(run.given, name))
     return plan
+
+
+def test_the_first_vae_of_each_setting_draws_its_reconstructions(done):
+    made = sweep.table(done)
+    for seed, (name, run) in enumerate(done.runs.items()):
+        torch.manual_seed(seed)
+        config = params.VAEConfig(epochs=2, hidden_dim=8, seed=run.given["seed"])
+        weights.save(done.out / name, vae.VAE(8), config, 2)
+    settings, results, images = sweep.reconstructions(made, done.out)
+    assert settings == ["a", "b"] and [r["scores"]["fid"]["value"] for r in results] == [10, 15]
+    assert images.shape == (3, 10, 28, 28)
+    nets = [weights.load(done.out / name / "weights_2.safetensors").net for name in done.runs]
+    for row, net in ((1, nets[0]), (2, nets[2])):
+        assert (vae.reconstruct(net, torch.from_numpy(images[0])).numpy() == images[row]).all()
 
 
 def manifest(given, name):

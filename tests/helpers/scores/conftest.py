@@ -26,7 +26,11 @@ def sampler():
 
     def make(images, change=lambda images, rng: images):
         images = torch.from_numpy(images)
-        return lambda n, rng: change(images[torch.randperm(len(images), generator=rng)[:n]], rng)
+
+        def sample(n, rng, mixture=None):
+            return change(images[torch.randperm(len(images), generator=rng)[:n]], rng)
+
+        return sample
 
     return make
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
 
 from helpers import scores, training
-from helpers.scores import likelihood
+from helpers.scores import likelihood, tables
 
 
 @pytest.fixture
@@ -80,7 +81,14 @@ def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
     def decode(z):
         return z * scale @ axes.T + mean
 
-    result = scores.vae(digits, sampler(digits.train.images), encode, decode, **options)
+    def shifted(x):  # a code two units from where the prior expects it
+        mu, logvar = encode(x)
+        return mu + 2, logvar
+
+    draw = sampler(digits.train.images)
+    standard = mixture(0)
+    result = scores.vae(digits, draw, encode, decode, standard, **options)
+    moved = scores.vae(digits, draw, shifted, lambda z: decode(z - 2), mixture(2), **options)
     table = result["scores"]
     value, floor = ({key: table[key][what] for key in table} for what in ("value", "floor"))
     for key in ("neg_elbo", "neg_iwae", "loss"):
@@ -90,7 +98,19 @@ def test_the_best_linear_vae_reaches_its_yardstick(digits, options, sampler):
     assert value["active"] == (0.5 * (2 * along).log() > 0.1).sum() == floor["active"]
     assert sum(table["kl"]["per_latent"]) == pytest.approx(value["kl"], rel=1e-5)
     assert floor["recon_mean"] < value["recon_mean"] < value["recon"]
+    assert value["loss_mixture"] == pytest.approx(value["loss"])  # the mixture is the prior
+    moved = {key: entry["value"] for key, entry in moved["scores"].items()}
+    assert moved["kl"] == pytest.approx(value["kl"] + 16 * 2**2 / 2, abs=1.0)
+    assert moved["loss_mixture"] == pytest.approx(value["loss"], abs=1.0)  # of 300 draws
     assert floor["fid_recon"] < value["fid_recon"] < table["fid_recon"]["ceiling"]
+
+
+def mixture(mean):
+    """A mixture of one component: N(mean, I) in 16 dimensions."""
+    found = GaussianMixture(1).fit(np.random.default_rng(0).normal(size=(100, 16)))
+    found.means_ = np.zeros((1, 16)) + mean
+    found.covariances_ = found.precisions_cholesky_ = np.eye(16)[None]
+    return found
 
 
 def flat(z):
@@ -102,9 +122,18 @@ def test_a_vae_needs_no_test_labels(digits, options, sampler, labeled_sampler):
     bare = digits._replace(test=digits.test._replace(labels=None))
 
     def encode(x):
-        return x[:, :2], x[:, :2]
+        return x[:, :16], x[:, :16]
 
-    result = scores.vae(bare, sampler(digits.train.images), encode, flat, **options)
+    def draw(n, rng, mixture=None):
+        images = digits.test.images if mixture else digits.train.images[:1].repeat(n, 0)
+        return torch.from_numpy(images[:n])
+
+    result = scores.vae(bare, draw, encode, flat, mixture(0), **options)
+    fid, better = result["scores"]["fid"], result["mixture"]["scores"]["fid"]
+    assert result["scores"]["fid_mixture"]["value"] == better["value"] < fid["value"] / 2
+    columns, rows = tables.draws(result)
+    assert {len(row) for row in rows} == {len(columns)}
+    assert rows[1][2] == f"{better['value']:.2f}"
     assert result["scores"]["kl"]["value"] >= 0
     with pytest.raises(ValueError, match="test images need labels"):
         scores.cgan(bare, labeled_sampler(digits.train, 0), **options)

@@ -56,8 +56,11 @@ def vae_result(recon=20.1, kl=7.4, active=14, linear=33.2, best=(-400.0, -380.0)
         neg_iwae=(475.0, 482.0, 517.0),
         neg_elbo_best=(*best, 0.0),
         fid_recon=(30.0, 0.6, 171.0),
+        fid_mixture=(7.0, 0.6, 171.0),
+        loss_mixture=(recon + kl - 1.5, None, None),
         **more,
     )
+    found["mixture"] = result(EVEN, fid=7.0)
     found["scores"]["kl"]["per_latent"] = [kl / 16] * 16
     return found
 
@@ -113,6 +116,7 @@ def test_states_of_a_gan(record, found, state, sign):
         ([vae_record(), vae_record(test_recon=29.0)], vae_result(), "getting worse"),
         ([vae_record(recon=15.0)], vae_result(), "overfitting"),
         ([vae_record()], vae_result(shares=SKEWED), "classes lost"),
+        ([vae_record()], vae_result(recall=(0.004, 0.93, 0.0)), "little variety"),
         ([vae_record()], vae_result(recon=68.0) | {"data": {"train": 2000}}, "too short"),
         ([vae_record()] * 5, vae_result(recon=68.0) | {"data": {"train": 2000}}, "collapsed"),
     ],
@@ -160,6 +164,16 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
         (verdict.vae_likelihood(vae_result()), ("27.50 nats", "the VAE in", "5.70"), "–"),
         (verdict.vae_likelihood(vae_result(best=(-400.0, None))), (), "best variance"),
         (verdict.vae_likeness(vae_result(precision=(0.9, 0.95, 0.7))), ("0.700",), "–"),
+        (
+            verdict.vae_draws(vae_result(shares=SKEWED)),
+            (
+                "least 1.50 are",
+                "FID of samples is 7.00 in place of 12.00",
+                "“9” is what",
+                "1.0% of",
+            ),
+            "“8”",
+        ),
         (verdict.vae_abstract([vae_record()], vae_result()), ("after 1 epoch,",), "epochs,"),
         (verdict.gan_losses(HISTORY), ("From epoch 2 on", "1.30, in epoch 3", "wins"), "epoch 1 "),
         (verdict.gan_losses(HISTORY[:2]), (), "From epoch"),
