@@ -11,11 +11,12 @@ import torch
 
 from helpers.files import write_json
 from helpers.scores import labels, likelihood, network, samples, tables
+from helpers.scores.epochs import by_epoch
 from helpers.scores.samples import memorization
 from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
-__all__ = ["cgan", "gan", "memorization", "save", "vae"]
+__all__ = ["by_epoch", "cgan", "gan", "memorization", "save", "vae"]
 
 
 def vae(data, sample, encode, decode, **options):
