@@ -156,37 +156,34 @@ def facts(nets, epochs, counts, seconds):
 
 def compared(results):
     """Which model is best in what, and who copies. results: {name: result}, one protocol."""
-    best, ties = {}, []
+    best, ties = {}, {}
     for key in ("fid", "precision", "recall", "density", "coverage"):
         way = 1 if tables.SPECS[key].better == "↓" else -1
         scores = {name: result["scores"][key] for name, result in results.items()}
         first, second, *_ = sorted(scores, key=lambda name: way * scores[name]["value"])
         gap = abs(scores[first]["value"] - scores[second]["value"])
         spread = math.hypot(*(scores[name]["std"] or 0.0 for name in (first, second)))
-        label = {"fid": "FID"}.get(key, key)
-        if gap > 2 * spread:
-            best.setdefault(first, []).append(label)
-        else:
-            ties.append(f"in {label} no difference between {first} and {second} is shown")
+        led, leader = (best, first) if gap > 2 * spread else (ties, f"{first} and the {second}")
+        led.setdefault(leader, []).append({"fid": "FID"}.get(key, key))
     told = [f"the {name} is best in {_and(labels)}" for name, labels in best.items()]
-    text = f"{'; '.join([*told, *ties])}."
-    for name, result in results.items():
-        score = result["scores"]["unseen"]
-        if score["value"] - score["floor"] > verdict.BEYOND * score["std"]:
-            text += f" The {name}'s images lie nearer to its training images than new ones would."
+    told += [f"no difference between the {n} is shown in {_and(of)}" for n, of in ties.items()]
+    text = f"{'; '.join(told)}."
+    unseen = {name: result["scores"]["unseen"] for name, result in results.items()}
+    near = [n for n, s in unseen.items() if s["value"] - s["floor"] > verdict.BEYOND * s["std"]]
+    text += f" The images of {_and(near) or 'no model'} lie nearer to the training images than "
+    text += "new ones would" + (", a sign of copies or of images all alike." if near else ".")
     return text[0].upper() + text[1:]
 
 
 def puzzle(asked):
-    """Why one discriminator wins and another guesses. asked: of `asked`."""
+    """Why one discriminator wins and another guesses. asked: what `asked` returns."""
     costs = {way: cost(*logits) for way, logits in asked.items()}
     guess, alone = 2 * math.log(2), costs["mixed"] - costs["apart"]
     text = (
-        f"On new images the loss of the DCGAN's discriminator is {costs['apart']:.2f} when it is "
-        "asked as in training, in batches that are all real or all generated. It is "
-        f"{costs['mixed']:.2f} when the two are mixed in a batch, and {costs['kept']:.2f} with the "
-        f"statistics kept from training. The cGAN's has {costs['conditional']:.2f}; guessing costs "
-        f"{guess:.2f}. "
+        "On new images the DCGAN's discriminator, asked as in training, in batches that are all "
+        f"real or all generated, has a loss of {costs['apart']:.2f}. It is {costs['mixed']:.2f} "
+        f"when the two are mixed in a batch, and {costs['kept']:.2f} with the statistics that "
+        f"training left. The cGAN's is {costs['conditional']:.2f}; guessing costs {guess:.2f}. "
     )
     if alone > (guess - costs["apart"]) / 2:
         return text + (
@@ -203,7 +200,7 @@ def cost(on_real, on_fake):
 
 
 def _and(words):
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def finish(page, values, run, seconds, device):

@@ -136,10 +136,13 @@ def protocols(result, *groups):
 
 
 def epochs(kept):
-    """What is known after the epochs that were asked for; kept: of `scores.by_epoch`."""
-    columns = "after epoch", SPECS["fid"].label, "D of real images", "D of generated images"
-    last = kept[-1]["epoch"]
-    shown = [row for row in kept if row["epoch"] in ASKED or row["epoch"] == last]
+    """What is known after the epochs that were asked for; kept: of `scores.by_epoch`.
+
+    After all that were kept, if the run is shorter.
+    """
+    columns = "epochs", SPECS["fid"].label, "D of real images", "D of generated images"
+    shown = [row for row in kept if row["epoch"] in ASKED or row is kept[-1]]
+    shown = shown if len(shown) > 1 else kept
     table = [
         (str(row["epoch"]), cell({"value": row["fid"], "std": row["std"], "digits": 2}))
         + tuple(number(row[name], 2) for name in ("d_real", "d_fake"))
