@@ -231,8 +231,9 @@ def rest(kept):
     spread = math.sqrt(statistics.fmean(known)) if known else math.nan
     steps = [(a, b, b["fid"] - a["fid"]) for a, b in zip(rows, rows[1:], strict=False)]
     large = [f"{a['epoch']} to {b['epoch']}" for a, b, by in steps if not abs(by) <= 2 * spread]
-    fids = ", ".join(f"{row['fid']:.2f} after {row['epoch']}" for row in rows)
-    text = f"The FID is {fids} epochs; other noise moves it by {spread:.2f}. "
+    *first, final = (f"{row['fid']:.2f} after {row['epoch']}" for row in rows)
+    text = f"The FID is {', '.join(first)} and {final} epochs; "
+    text += f"other noise moves it by {spread:.2f}. "
     if large:
         text += f"More than twice that is the change from epoch {', from '.join(large)}. "
     before, last, moved = rows[-2]["epoch"], rows[-1]["epoch"], rows[-1]["moved"]
