@@ -6,7 +6,8 @@ from dataclasses import asdict
 import torch
 
 from helpers import cgan, gan, params, vae, weights
-from helpers.scores import network, samples
+from helpers.scores import network
+from helpers.scores.fid import frechet
 from helpers.scores.setting import prepare
 from helpers.training import rng
 
@@ -25,7 +26,7 @@ def by_epoch(run, history, result, draws=2):
         for draw in range(draws if net else 0):
             images = sampler(net)(result["n"], rng(setting.seed, "scores", draw))
             seen = network.look(setting.network.net, images).features
-            fids.append(samples.frechet(seen, setting.real.features))
+            fids.append(frechet(seen, setting.real.features))
         shown = network.look(setting.network.net, record.images.view(-1, 28, 28)).labels
         moved = None if before is None else (shown != before).double().mean().item()
         row = {"epoch": epoch, "d_real": record.d_real, "d_fake": record.d_fake, "moved": moved}
