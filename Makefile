@@ -7,6 +7,8 @@ OUT := build/$(PROFILE)
 # the report's notebooks; what else lies in notebooks/ is its owner's business
 NAMES := 01_vae 02_gan 03_cgan
 RUNS := $(NAMES:%=$(OUT)/%.ipynb)
+# three models on one data set: of the finished runs of 02 and 03
+BESIDE := $(OUT)/comparison.ipynb
 # more words for workflow.run, and for workflow.report.build
 RUNFLAGS :=
 REPORTFLAGS :=
@@ -49,7 +51,7 @@ seconds = seconds=$$(( $$(date +%s) - $(START) )); \
 
 .DEFAULT_GOAL := help
 # each of these is written aside and renamed by the program that makes it
-.PRECIOUS: $(RUNS) $(OUT)/report.html $(OUT)/report.pdf
+.PRECIOUS: $(RUNS) $(BESIDE) $(OUT)/report.html $(OUT)/report.pdf
 .PHONY: help report figures live sweep publish test lab bench soak mutants strip clean \
   distclean check-environment FORCE
 
@@ -74,8 +76,8 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 
 # One command writes both. A pattern with two targets is how every make, 3.81 too, is told that;
 # here % can only be the dot.
-$(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(LUCK) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
-	@$(PY) -m workflow.report.build $(RUNS) $(LUCK) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
+$(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(BESIDE) $(LUCK) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
+	@$(PY) -m workflow.report.build $(RUNS) $(BESIDE) $(LUCK) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
 	  $(foreach word,TITLE AUTHOR DATE,$(call option,$(word)))
 	@$(PY) -m workflow.inputs $(OUT)/.inputs --settle
 
@@ -90,6 +92,9 @@ $(OUT)/.told: $(wildcard notebooks/*.ipynb profiles/$(PROFILE)/*.yaml) $(HELPERS
 $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK) $(TOLD)
 	@$(PY) -m workflow.notebooks changed $<
 	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(RUNFLAGS)
+
+$(BESIDE): notebooks/comparison.ipynb workflow/finished.py $(OUT)/02_gan.ipynb $(OUT)/03_cgan.ipynb $(HELPERS) $(ENV) | $(CHECK)
+	@$(PY) -m workflow.run $< $@ -p gan $(OUT)/02_gan.ipynb -p cgan $(OUT)/03_cgan.ipynb -p out_dir $(OUT)/runs/comparison
 
 # What a result depends on and make cannot see: these files change only when their content does.
 $(OUT)/.inputs $(OUT)/.title: FORCE $(ENV) | $(CHECK)
@@ -148,7 +153,7 @@ test-units:
 
 test-cells:
 	@echo "== 3/7 every cell of every notebook, briefly, on the built-in stand-in data"
-	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=notebooks/%.ipynb) notebooks/explore.ipynb
+	$(PY) $(NBVAL) --nbval-lax $(NAMES:%=notebooks/%.ipynb) notebooks/comparison.ipynb notebooks/explore.ipynb
 
 test-report:
 	@echo "== 4/7 a brief run through workflow.run, and its report"
@@ -160,7 +165,7 @@ test-report:
 test-again: test-report
 	@echo "== 5/7 the same run once more: every output must be the same, pictures included"
 	$(PY) $(NBVAL) --nbval --nbval-sanitize-with=tests/sanitize.cfg \
-	  $(NAMES:%=build/smoke-test/%.ipynb)
+	  $(NAMES:%=build/smoke-test/%.ipynb) build/smoke-test/comparison.ipynb
 
 test-real:
 ifeq ($(DATA_DIR),)
@@ -185,7 +190,7 @@ lab: $(ENV) | $(CHECK)  ## JupyterLab with copies of the notebooks, in build/lab
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LABFLAGS)
 
 strip: $(ENV) | $(CHECK)  ## remove what JupyterLab wrote into notebooks/: outputs, counts, kernel
-	@$(PY) -m workflow.notebooks strip $(NAMES:%=notebooks/%.ipynb) $(wildcard notebooks/explore.ipynb)
+	@$(PY) -m workflow.notebooks strip $(NAMES:%=notebooks/%.ipynb) $(wildcard notebooks/explore.ipynb notebooks/comparison.ipynb)
 
 bench: $(ENV) | $(CHECK)  ## the table of speeds
 	@$(PY) -m workflow.bench

@@ -17,7 +17,7 @@ if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as in a note
     os.environ.pop("MPLBACKEND", None)  # the name of no backend would stop the next import
 import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator  # noqa: E402
 
 matplotlib.rcdefaults()  # a reader's own matplotlibrc would turn images upside down, say
 
@@ -165,16 +165,6 @@ def generator_losses():
         finish(axes, "logit of a generated image", ylabel)
     left.legend(frameon=False, fontsize=SMALL)
     return figure
-
-
-def beliefs(history):
-    """What the discriminator thinks of real and of generated images, over the epochs."""
-    series = {
-        "real, D(x)": [record.d_real for record in history],
-        "generated, D(G(z))": [record.d_fake for record in history],
-    }
-    epochs = [record.epoch for record in history]
-    return curves(epochs, series, "mean probability", [(0.5, "guessing")])
 
 
 def histograms(groups, xlabel, bins=60):
@@ -360,3 +350,54 @@ def _settings(layer):
     if not hasattr(layer, "kernel_size"):
         return ""
     return ", ".join(str(value[0]) for value in (layer.kernel_size, layer.stride, layer.padding))
+
+
+def snapshot(record):
+    """The images of a DCGAN's fixed noise vectors after an epoch, in two rows."""
+    return image_grid(record.images.numpy().reshape(2, -1, 28, 28))
+
+
+def film(history, epochs, rows=6):
+    """The first fixed noise vectors, a row each, after those of the epochs that there are."""
+    epochs = sorted(epoch for epoch in epochs if epoch <= len(history))
+    strip = np.stack([history[epoch - 1].images[:rows].numpy() for epoch in epochs], axis=1)
+    cell = min(0.5, WIDTH / len(epochs) * 28 / (28 + GAP))
+    return image_grid(strip, column_labels=[str(epoch) for epoch in epochs], cell=cell)
+
+
+def dynamics(history, kept, result, marks=()):
+    """D(x) and D(G(z)) over the epochs and, below, the FID of the generators that were kept.
+
+    kept: of `scores.by_epoch`.  result: of the scores.  marks: epochs to be marked.
+    """
+    floor = result["scores"]["fid"]["floor"]
+    figure = Figure((WIDTH, 3.8), dpi=200, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    epochs, ends = [record.epoch for record in history], [(0.5, "guessing", GRAY)]
+    above.axhline(0.5, color=GRAY, lw=0.9, ls=(0, (1, 2)))
+    for name, field, color in ("D(x)", "d_real", BLUE), ("D(G(z))", "d_fake", ORANGE):
+        values = [getattr(record, field) for record in history]
+        above.plot(epochs, values, color=color, lw=1.6, marker="o", ms=2.5)
+        ends.append((values[-1], name, color))
+    points = {name: [row[name] for row in kept] for name in ("epoch", "fid", "std")}
+    bars = [std or 0.0 for std in points["std"]]
+    below.errorbar(points["epoch"], points["fid"], bars, color=GREEN, lw=1.2, marker="o", ms=3.5,
+        capsize=3)  # fmt: skip
+    below.axhline(floor, color=GRAY, lw=0.9, ls=(0, (1, 2)))
+    below.set_yscale("log")
+    below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    below.yaxis.set_major_formatter("{x:g}")
+    below.yaxis.set_minor_locator(NullLocator())
+    marks = [epoch for epoch in marks if epoch <= epochs[-1]]
+    for axes in (above, below):
+        for epoch in marks:
+            axes.axvline(epoch, color=GRAY, lw=0.6, alpha=0.5, zorder=0)
+    finish(above, "", "mean probability")
+    finish(below, "epoch", "FID")
+    above.set_ylim(0, 1)
+    label_ends(above, ends, 1.9)
+    label_ends(below, [(floor, "real images", GRAY)], 1.9)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if marks or len(epochs) < 8:
+        below.set_xticks(sorted({epochs[0], *marks, epochs[-1]}) if marks else epochs)
+    return figure

@@ -13,11 +13,12 @@ import torch
 
 from helpers.files import write_json
 from helpers.scores import fid, labels, likelihood, network, tables
+from helpers.scores.epochs import by_epoch
 from helpers.scores.fid import memorization
 from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
-__all__ = ["cgan", "gan", "memorization", "save", "vae"]
+__all__ = ["by_epoch", "cgan", "gan", "memorization", "save", "vae"]
 
 
 def vae(data, sample, encode, decode, mixture, **options):

@@ -10,6 +10,7 @@ import statistics
 from typing import NamedTuple
 
 FORMAT = 2  # of scores.json; raise it when a protocol changes: no kept floor then serves another
+ASKED = 10, 16, 22, 34, 50  # epochs whose results the assignment asks for
 
 
 class Spec(NamedTuple):
@@ -148,6 +149,22 @@ def protocols(result, *groups):
     return ("score", "protocol"), table
 
 
+def epochs(kept):
+    """What is known after the epochs that were asked for; kept: of `scores.by_epoch`.
+
+    After all that were kept, if the run is shorter.
+    """
+    columns = "epochs", SPECS["fid"].label, "D of real images", "D of generated images"
+    shown = [row for row in kept if row["epoch"] in ASKED or row is kept[-1]]
+    shown = shown if len(shown) > 1 else kept
+    table = [
+        (str(row["epoch"]), cell({"value": row["fid"], "std": row["std"], "digits": 2}))
+        + tuple(number(row[name], 2) for name in ("d_real", "d_fake"))
+        for row in shown
+    ]
+    return columns, table
+
+
 def _of_groups(result, *groups):
     found = [result["scores"][key] for key in SPECS if key in result["scores"]]
     return [score for score in found if score["group"] in groups]
@@ -172,8 +189,11 @@ def label(score):
 
 def cell(score):
     """The value of a score ± its spread, "–" if it could not be computed."""
-    text = number(score["value"], score["digits"])
-    return text if score["std"] is None else f"{text} ± {number(score['std'], score['digits'])}"
+    text, std, digits = number(score["value"], score["digits"]), score["std"], score["digits"]
+    if not std:
+        return text
+    least = 10**-digits
+    return f"{text} ± {'< ' * (std < least / 2)}{number(max(std, least / 2 * 1.01), digits)}"
 
 
 def number(value, digits):

@@ -23,6 +23,7 @@ FROZEN = 0.5  # gray levels that fixed images change from one epoch to the next
 SURE = 0.98, 0.02  # mean D(x) and D(G(z)) of a discriminator that is never in doubt
 STEEP = 100.0  # norm of a gradient; ganhacks, number 11 (github.com/soumith/ganhacks)
 OBEYED = 70.0  # percent of labels that a conditional generator obeys
+MOVED = 0.05  # of fixed images with another class than before: more have not come to rest
 BEYOND = 4  # standard errors: what is further off is no chance
 
 
@@ -238,6 +239,32 @@ def gan_abstract(history, result):
     return f"The DCGAN, after {_epochs(history)}: {scores}. {_skew(result)}".strip()
 
 
+def rest(kept):
+    """Did the images come to rest? kept: of `scores.by_epoch`."""
+    rows = [row for row in kept if row["epoch"] >= 16]
+    rows = rows if len(rows) > 1 else kept[-3:]
+    if len(rows) < 2:
+        return ""
+    known = [row["std"] ** 2 for row in rows if row["std"] is not None]
+    spread = math.sqrt(statistics.fmean(known)) if known else math.nan
+    steps = [(a, b, b["fid"] - a["fid"]) for a, b in zip(rows, rows[1:], strict=False)]
+    large = [f"{a['epoch']} to {b['epoch']}" for a, b, by in steps if not abs(by) <= 2 * spread]
+    *first, final = (f"{row['fid']:.2f} after {row['epoch']}" for row in rows)
+    text = f"The FID is {', '.join(first)} and {final} epochs; "
+    text += f"other noise moves it by {spread:.2f}. "
+    if large:
+        text += f"More than twice that is the change from epoch {', from '.join(large)}. "
+    before, last, moved = rows[-2]["epoch"], rows[-1]["epoch"], rows[-1]["moved"]
+    text += f"After {last} epochs {100 * moved:.0f}% of the fixed images show another class than "
+    text += f"after {before}. "
+    if not abs(steps[-1][2]) <= 2 * spread:
+        way = "fell" if steps[-1][2] < 0 else "rose"
+        return f"{text}So the images did not come to rest: the FID still {way} at the end."
+    if moved > MOVED:
+        return f"{text}So the images as a whole came to rest, and single images did not."
+    return f"{text}So the images came to rest."
+
+
 # --- A conditional GAN -----------------------------------------------------------------------
 
 
@@ -257,8 +284,8 @@ def labels(result):
 def variety(result):
     """Typical images that leave out what is rare: high density, low recall."""
     value, floor = _all(result), _all(result, "floor")
-    ratio = {key: value[key] / floor[key] for key in ("density", "recall")}
-    if ratio["density"] <= 0.9 or ratio["recall"] >= 0.9:
+    by = {key: value[key] - floor[key] for key in ("density", "recall")}
+    if by["density"] <= -0.1 or by["recall"] >= -0.1:
         return ""
     return (
         f"The images lack variety: {_beside(result, 'density', 'recall', 'diversity')}. The "
@@ -275,6 +302,13 @@ def cgan_abstract(history, result):
         f"of the real ones; one that knows as many real images reads "
         f"{_of(result, 'gan_train_nn', 'floor')}."
     )
+
+
+def average(decay):
+    """What draws the images of this run: the generator, or its average."""
+    if not decay:
+        return "This run has no average; `-p ema_decay 0.999` makes one."
+    return f"In this run d = {decay:g}, and the average draws all images below."
 
 
 # --- Parts of sentences ----------------------------------------------------------------------

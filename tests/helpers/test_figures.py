@@ -1,5 +1,7 @@
 """The pictures, by what is drawn rather than by pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +152,30 @@ def test_codes_have_a_panel_for_each_class_and_histograms_an_area_of_one():
     for stairs in axes.patches:
         values, edges, _ = stairs.get_data()
         assert np.sum(values * np.diff(edges)) == pytest.approx(1)
+
+
+def test_dynamics_share_the_epochs_and_mark_those_that_were_reached():
+    history = [SimpleNamespace(epoch=e, d_real=0.8, d_fake=0.1 * (e % 3)) for e in range(1, 21)]
+    kept = [{"epoch": e, "fid": 30 / e, "std": s} for e, s in ((2, 0.5), (10, None), (20, 0.1))]
+    result = {"scores": {"fid": {"floor": 0.6}}}
+    above, below = figures.dynamics(history, kept, result, (10, 16, 22)).axes
+    assert above.get_shared_x_axes().joined(above, below)
+    assert below.get_xticks().tolist() == [1, 10, 16, 20]
+    drawn = {tuple(line.get_ydata()) for line in above.lines}
+    assert tuple(record.d_fake for record in history) in drawn
+    assert {tuple(line.get_xdata()) for line in below.lines} >= {(10, 10), (16, 16)}
+    (bars,) = below.containers
+    assert bars[0].get_ydata().tolist() == [15.0, 3.0, 1.5]
+    short = figures.dynamics(history[:1], kept[:1], result, (10, 16))
+    short.draw_without_rendering()
+    assert short.axes[1].get_xticks().tolist() == [1]
+
+
+def test_a_film_has_a_column_for_each_epoch_that_there_is():
+    history = [
+        SimpleNamespace(images=torch.full((16, 28, 28), e, dtype=torch.uint8)) for e in range(4)
+    ]
+    figure = figures.film(history, {1, 4, 3, 10})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "3", "4"]
+    assert figure.axes[0].images[0].get_array()[5, 2 * (28 + figures.GAP)] == 3
+    assert figures.snapshot(history[2]).axes[0].images[0].get_array()[0, 0] == 2

@@ -135,6 +135,8 @@ def make(tmp_path):
         (tmp_path / "notebooks" / f"{name}.ipynb").touch()
         for profile in ("draft", "paper"):
             (tmp_path / "profiles" / profile / f"{name}.yaml").touch()
+    for name in ("notebooks/comparison.ipynb", "workflow/finished.py"):
+        (tmp_path / name).touch()
     shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT")
     for name in ("workflow/inputs.py", "helpers/paths.py"):  # decides what is run
         shutil.copy(ROOT / name, tmp_path / name)
@@ -165,14 +167,15 @@ def runs(calls):
 def test_make_runs_what_changed_and_publishes_nothing(make):
     (make.folder / "notebooks" / "01_vae-Copy1.ipynb").write_text("not even JSON")
     status, lines, calls = make("report", "PROFILE=paper")
-    assert status == 0 and len(runs(calls)) == 3, lines
+    assert status == 0 and len(runs(calls)) == 4, lines
+    assert "notebooks/comparison.ipynb" in runs(calls)[-1]  # it opens the others' runs
     assert calls.index("estimate|profiles/paper") < calls.index(runs(calls)[0])
     assert not [line for line in calls if line.startswith("publish")]
     assert [c for c in make("report", "PROFILE=paper")[2] if c[:3] in ("run", "est")] == []
     other = runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2])
-    assert len(other) == 3
+    assert len(other) == 4
     assert runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2]) == []
-    assert len(runs(make("report", "PROFILE=draft", "OUT=build/paper")[2])) == 3
+    assert len(runs(make("report", "PROFILE=draft", "OUT=build/paper")[2])) == 4
     assert make("publish")[2][-1] == "publish|build/paper"
 
 

@@ -3,12 +3,15 @@
 import json
 import math
 import re
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from helpers import scores
-from helpers.scores import network, setting, tables
+from helpers import cgan, gan, params, scores, training, weights
+from helpers.scores import epochs, network, setting, tables
 
 
 def noise(level):
@@ -85,3 +88,43 @@ def test_a_score_that_no_draw_or_not_every_draw_has_is_none():
     for values in ([math.nan] * 3, [0.5, math.nan, 0.5]):
         entry = tables.entry("diversity", values, 1.0, 0.0)
         assert entry["value"] is None and entry["std"] is None and tables.cell(entry) == "–"
+
+
+def test_the_epochs_of_a_run_are_scored_alike_and_other_runs_left_out(tmp_path, digits):
+    config = params.GANConfig(epochs=3, base_channels=4, latent_dim=8)
+    parts, cpu = gan.build(config, torch.device("cpu")), torch.device("cpu")
+    fixed = [torch.zeros(16, 28, 28, dtype=torch.uint8)] * 2
+    fixed.append(torch.from_numpy(digits.train.images[:16]))
+    history = [gan.Record(i + 1, 1, 1, 0.8, 0.2, 1, 1, images) for i, images in enumerate(fixed)]
+    for epoch in (1, 2, 3):
+        weights.save(tmp_path, parts.artist, replace(config, epochs=2), epoch)
+    weights.save(tmp_path, parts.discriminator, config, 2, name="discriminator")
+    run = SimpleNamespace(folder=tmp_path, config=config, device=cpu, data=digits)
+    result = scores.gan(digits, partial(gan.sample, parts.artist), n=100, sampling_seeds=2)
+    rows = scores.by_epoch(run, history, result)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert (
+        rows[0]["fid"] == rows[1]["fid"] == pytest.approx(result["scores"]["fid"]["value"], 0.01)
+    )
+    assert rows[2]["fid"] == result["scores"]["fid"]["value"] and rows[2]["d_real"] == 0.8
+    assert [row["moved"] for row in rows[:2]] == [None, 0.0] and rows[2]["moved"] > 0.5
+    columns, shown = tables.epochs(rows)
+    assert [row[0] for row in shown] == ["1", "2", "3"] and len(columns) == len(shown[0])
+    weights.save(tmp_path, parts.artist, replace(config, beta1=0.4), 2)
+    assert [row["epoch"] for row in scores.by_epoch(run, history, result)] == [1, 3]
+
+
+def test_a_conditional_generator_draws_its_labels_in_turn():
+    config = params.CGANConfig(hidden_dims=(8,), latent_dim=4)
+    net = cgan.build(config, 3, torch.device("cpu")).artist
+    images = epochs.sampler(net)(7, training.rng(0, "x"))
+    wanted = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    assert torch.equal(images, cgan.sample(net, wanted, training.rng(0, "x")))
+
+
+@pytest.mark.parametrize(
+    ("std", "text"),
+    [(None, "0.250"), (0.0, "0.250"), (0.0002, "0.250 ± < 0.001"), (0.0105, "0.250 ± 0.011")],
+)
+def test_a_spread_is_never_shown_as_zero(std, text):
+    assert tables.cell({"value": 0.25, "std": std, "digits": 3}) == text

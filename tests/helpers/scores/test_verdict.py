@@ -190,11 +190,41 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
         (verdict.labels(cgan_result()), ("best, in 93.0%", "“9” worst, in 88.0%"), "–"),
         (verdict.variety(cgan_result()), ("recall 0.700 (real images 0.930)",), "–"),
         (verdict.variety(cgan_result(recall=(0.92, 0.93, 0.0))), (), "recall"),
+        (verdict.variety(cgan_result(density=(0.85, 1.0, 0.0))), (), "recall"),
         (verdict.cgan_abstract([gan_record()], cgan_result()), ("93.0",), "–"),
     ],
 )
 def test_sentences_follow_the_numbers(text, signs, never):
     assert all(sign in text for sign in signs) and never not in text, text
+
+
+def kept(*fids, moved=0.0, std=0.1):
+    """Of epochs 10, 16, 22, 34, 50, as `scores.by_epoch` gives them."""
+    epochs = zip(tables.ASKED, fids, strict=False)
+    made = [{"epoch": e, "fid": fid, "std": std, "moved": moved} for e, fid in epochs]
+    return [row | {"d_real": 0.8, "d_fake": 0.2} for row in made]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sign", "never"),
+    [
+        (kept(3.0, 2.1, 1.6, 1.2), "change from epoch 16 to 22, from 22 to 34. ", "10 to"),
+        (kept(3.0, 2.1, 1.6, 1.2), "did not come to rest: the FID still fell", "as a whole"),
+        (kept(3.0, 2.1, 1.6, 2.2), "the FID still rose", "fell"),
+        (kept(3.0, 2.1, 1.6, 1.55, moved=0.25), "as a whole came to rest, and single", "still"),
+        (kept(3.0, 1.6, 1.6, 1.55), "So the images came to rest.", "twice"),
+        (kept(3.0, 2.0), "from epoch 10 to 16", "to rest."),  # a shorter run: what there is
+        (kept(3.0, 2.0, std=None), "did not", "came to rest."),
+        (kept(3.0), "", "FID"),
+    ],
+)
+def test_whether_the_images_came_to_rest(rows, sign, never):
+    text = verdict.rest(rows)
+    assert sign in text and never not in text, text
+
+
+def test_an_average_is_named_or_how_to_get_one():
+    assert "-p ema_decay" in verdict.average(0.0) and "d = 0.999" in verdict.average(0.999)
 
 
 def test_a_discriminator_that_remembers_is_told_from_one_that_does_not():

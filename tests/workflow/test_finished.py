@@ -1,0 +1,134 @@
+"""Finished runs opened again: which run is meant, what is refused, what is said of several."""
+
+import json
+import os
+
+import nbformat
+import pytest
+import torch
+
+from helpers import cgan, checkpoint, data, gan, params, paths
+from helpers.scores import tables
+from helpers.training import rng
+from workflow import finished
+
+CPU = torch.device("cpu")
+SMALL = {
+    "02_gan": {"base_channels": 2, "latent_dim": 4, "batch_size": 4},
+    "03_cgan": {"hidden_dims": (4,), "latent_dim": 4},
+}
+
+
+def finish(folder, notebook, images="a", seed=0):
+    """A run as its notebook leaves it, of a network that never was trained."""
+    config = params.CONFIGS[notebook](seed=seed, train_limit=100, **SMALL[notebook])
+    parts = gan.build(config, CPU) if notebook == "02_gan" else cgan.build(config, 10, CPU)
+    folder.mkdir(parents=True)
+    checkpoint.save(folder, config, {"code": "0"}, [], parts._asdict())
+    read = data.load("MNIST", "sample", train_limit=100)
+    sha256 = read.sha256 | ({} if images == "a" else {"test-images": images})
+    known = {"name": read.name, "title": read.title, "real": read.real, "sha256": sha256}
+    values = params.defaults(notebook) | {"source": "sample", "train_limit": 100}
+    manifest = {"notebook": notebook, "parameters": values, "data": known, "folder": str(folder)}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return parts
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """build/runs in an empty place."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return tmp_path / "build" / "runs"
+
+
+def test_a_run_is_found_by_folder_by_notebook_and_as_the_newest(home, tmp_path):
+    older, newer = home / "02_gan" / "older", home / "02_gan" / "newer"
+    parts = {folder: finish(folder, "02_gan", seed=i) for i, folder in enumerate((older, newer))}
+    os.utime(older / "manifest.json", (1, 1))
+    manifest = json.loads((older / "manifest.json").read_text("utf-8"))
+    shown = nbformat.v4.new_output("display_data", {"text/plain": ""})
+    shown.metadata["report"] = {"kind": "provenance", "manifest": manifest}
+    cell = nbformat.v4.new_code_cell("", outputs=[shown])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "done.ipynb")
+    for where, folder in ((str(older), older), ("done.ipynb", older), ("", newer)):
+        run = finished.opened("02_gan", where, CPU)
+        wanted = gan.sample(parts[folder].artist, 2, rng(0, "x"))
+        assert torch.equal(gan.sample(run.parts.artist, 2, rng(0, "x")), wanted)
+        assert len(run.data.train.images) == 100
+
+
+def test_a_missing_run_and_one_on_other_images_are_refused_in_a_line(home):
+    with pytest.raises(FileNotFoundError, match="^build/runs/02_gan: no finished run; run"):
+        finished.opened("02_gan", "", CPU)
+    finish(home / "02_gan" / "a", "02_gan")
+    finish(home / "03_cgan" / "b", "03_cgan", images="other")
+    dcgan = finished.opened("02_gan", "", CPU)
+    with pytest.raises(FileNotFoundError, match="no finished run on the same images; run"):
+        finished.opened("03_cgan", "", CPU, like=dcgan)
+    for notebook, where in (("03_cgan", "03_cgan/b"), ("03_cgan", "02_gan/a")):
+        with pytest.raises(ValueError, match=f"^build/runs/{where}: a run of .* on stand-in"):
+            finished.opened(notebook, f"build/runs/{where}", CPU, like=dcgan)
+    finish(home / "03_cgan" / "c", "03_cgan")
+    assert finished.opened("03_cgan", "", CPU, like=dcgan).manifest["folder"].endswith("c")
+
+
+def test_a_discriminator_is_asked_in_batches_of_one_kind_and_mixed(home):
+    finish(home / "02_gan" / "a", "02_gan"), finish(home / "03_cgan" / "c", "03_cgan")
+    dcgan = finished.opened("02_gan", "", CPU)
+    conditional = finished.opened("03_cgan", "", CPU, like=dcgan)
+    judge = dcgan.parts.discriminator
+    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    real = torch.from_numpy(dcgan.data.test.images[:10])
+    forged = torch.zeros_like(real)
+    labels = torch.from_numpy(dcgan.data.test.labels[:10])
+    answers = finished.asked(dcgan, conditional, real, labels, [forged, forged])
+    assert {way: len(pair[0]) for way, pair in answers.items()} == {
+        "apart": 8, "mixed": 8, "kept": 10, "conditional": 10,
+    }  # fmt: skip
+    apart, mixed = answers["apart"][1], answers["mixed"][1]
+    assert apart.std() == 0  # all alike, in batches of their own
+    assert not torch.allclose(apart, mixed)
+    assert all(torch.equal(before[name], value) for name, value in judge.state_dict().items())
+    columns, rows = finished.answers(answers)
+    assert [len(row) for row in rows] == [len(columns)] * 4
+
+
+def logits(apart, mixed):
+    ways = {"apart": apart, "mixed": mixed, "kept": mixed, "conditional": 0.3}
+    return {way: (torch.full((5,), a), torch.full((5,), -a)) for way, a in ways.items()}
+
+
+def test_the_puzzle_is_answered_by_the_numbers():
+    batch, single = finished.puzzle(logits(2.0, 0.2)), finished.puzzle(logits(2.0, 1.5))
+    assert "has a loss of 0.25" in batch and "is 1.20" in batch and "guessing costs 1.39" in batch
+    assert "not in any single image" in batch and "not in any single" not in single
+    assert finished.cost(torch.tensor([300.0]), torch.tensor([-300.0])) == 0
+
+
+def result(fid, precision, unseen=86.0, std=0.02):
+    values = dict.fromkeys(("kid", "recall", "density", "coverage"), 0.5)
+    values |= {"fid": fid, "precision": precision, "unseen": unseen}
+    floor, spread = {"fid": 0.2, "unseen": 85.7}, {"unseen": 1.5}
+    return {
+        "scores": {
+            key: tables.SPECS[key]._asdict()
+            | {"value": v, "std": spread.get(key, std), "floor": floor.get(key, 0.9)}
+            for key, v in values.items()
+        }
+    }
+
+
+def test_the_best_is_named_and_luck_is_not():
+    results = {"VAE": result(48.0, 0.4), "DCGAN": result(1.21, 0.7), "cGAN": result(1.22, 0.9)}
+    text = finished.compared(results)
+    assert "The cGAN is best in precision" in text and "images of no model lie nearer" in text
+    assert "no difference between the DCGAN and the cGAN is shown in FID" in text
+    results["VAE"] = result(48.0, 0.4, unseen=99.0)
+    assert "images of VAE lie nearer" in finished.compared(results)
+    facts = finished.facts(
+        [[torch.nn.Linear(2, 3)]] * 3, (3, 5, 10), (60_000,) * 3, (8.4, 929, 395)
+    )
+    columns, rows = finished.table(facts, results)
+    assert {len(row) for row in rows} == {len(columns)} == {6}
+    assert rows[0][:2] == ("trained parameters", "9") and rows[3][2] == "929 s"
+    assert ("precision", "0.400 ± 0.020") in [row[:2] for row in rows]
