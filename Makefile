@@ -83,7 +83,12 @@ $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(LUCK) $(REPORT) $(OUT)/.title $(
 lower = $(subst TITLE,title,$(subst AUTHOR,author,$(subst DATE,date,$(1))))
 option = $(if $(value $(1)),--$(lower)="$$REPORT_$(1)")
 
-$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
+# How long it will take, said before whatever may take long.
+TOLD := $(if $(filter smoke,$(PROFILE)),,$(OUT)/.told)
+$(OUT)/.told: $(wildcard notebooks/*.ipynb profiles/$(PROFILE)/*.yaml) $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
+	@$(PY) -m workflow.estimate profiles/$(PROFILE) $(RUNFLAGS) && touch $@
+
+$(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK) $(TOLD)
 	@$(PY) -m workflow.notebooks changed $<
 	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(RUNFLAGS)
 
@@ -136,7 +141,7 @@ STEPS := $(addprefix test-,style units cells report again real system)
 .PHONY: $(STEPS)
 $(STEPS): $(ENV) | $(CHECK)
 
-test: $(STEPS)  ## everything that CI runs; one step of it: make test-units, and so on
+test: $(STEPS)  ## all tests but test-sweep; one step: make test-units, and so on
 	@$(seconds); echo "make test: all passed after $$took"
 
 OWN := helpers workflow tests notebooks
@@ -157,7 +162,7 @@ test-report:
 	@echo "== 4/7 a brief run through workflow.run, and its report"
 	@rm -rf build/smoke-test
 	@$(MAKE) --no-print-directory report PROFILE=smoke OUT=build/smoke-test \
-	  RUNFLAGS="-p source sample" FOLDER='-p out_dir build/smoke-test/runs/$$*'
+	  RUNFLAGS="-p source sample"
 	@REPORT_FOLDER=build/smoke-test $(PY) -m pytest tests/workflow/check_smoke_report.py
 
 test-again: test-report
@@ -196,8 +201,8 @@ bench: $(ENV) | $(CHECK)  ## the table of speeds
 mutants: $(ENV) | $(CHECK)  ## hours: take each protection out, see that its tests notice
 	@$(PY) tests/mutants.py
 
-soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs, kills, damages, restarts; proves that nothing changed
-	@$(PY) tests/system/soak.py --minutes 15
+soak: $(ENV) | $(CHECK)  ## about 15 minutes: runs stopped again and again; proves that nothing changed
+	@SOAK=5 $(PY) -m pytest tests/system/test_interruptions.py -k again_and_again
 
 CACHES := .pytest_cache .ruff_cache .hypothesis *.egg-info
 clean:  ## remove what can be built again without training

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from helpers.files import beside, write_atomically
+from helpers.files import write_atomically
 from helpers.params import FREE_ON_RESUME
 from helpers.paths import ROOT
 
@@ -96,14 +96,7 @@ def save(folder, config, made_from, history, parts):
     if len(content) > LARGEST:
         raise ValueError(f"{path}: not saved, {len(content):,} bytes; at most {LARGEST:,} fit")
     if path.exists():
-        previous = path.with_name("state.previous.pt")
-        part = beside(previous)
-        try:  # a second name, so that the file is there at every moment
-            os.link(path, part)
-            os.replace(part, previous)
-        except OSError:  # a file system without hard links
-            write_atomically(previous, path.read_bytes())
-        part.unlink(missing_ok=True)  # there if both are one file: a save failed before this one
+        write_atomically(path.with_name("state.previous.pt"), path.read_bytes())
     write_atomically(path, content)
 
 

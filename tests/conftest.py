@@ -1,6 +1,7 @@
 """Shared by the tests: one thread, tiny data; a test of text alone needs no torch."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -8,6 +9,17 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parent / "workflow"))  # report_fixture, whoever needs it
+
+
+def pytest_collection_modifyitems(items):
+    """In a random order, modules and the tests of each, where $TEST_ORDER is its seed."""
+    if not (seed := os.environ.get("TEST_ORDER")):
+        return
+    modules, order = {}, random.Random(seed)
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    groups = order.sample(list(modules.values()), len(modules))
+    items[:] = [item for group in groups for item in order.sample(group, len(group))]
 
 
 @pytest.fixture

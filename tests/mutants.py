@@ -2,12 +2,11 @@
 
     make mutants                                      all of it: hours, for a nightly run
     python tests/mutants.py helpers/checkpoint.py     one module, or several
-    python tests/mutants.py --table                   the hand-written ones below
 
-Of a module every `raise` that stands under an `if` or an `except` is replaced by `pass`, and the
-module's tests are run (for helpers/data/csv.py: test_data_csv.py, test_csv.py or test_data.py of
-tests/helpers and all of tests/helpers/data, whichever are there). Prints what survived; exit
-status 1 if anything did.
+Of a module every `raise` that stands under an `if` or an `except` is replaced by `pass`, then come
+its hand-written ones in TABLE, and each time the module's tests are run (for helpers/data/csv.py:
+test_data_csv.py, test_csv.py or test_data.py of tests/helpers and all of tests/helpers/data,
+whichever are there). Prints what survived; exit status 1 if anything did.
 """
 
 import ast
@@ -30,8 +29,7 @@ TABLE = [
     ("helpers/files.py", "part.unlink(missing_ok=True)", "pass", STATE),
     ("helpers/files.py", "{os.getpid()}", "0", STATE),
     ("helpers/files.py", "allow_nan=False", "allow_nan=True", STATE),
-    ("helpers/checkpoint.py", "os.link(path, part)", "os.rename(path, part)", KILLS),
-    ("helpers/checkpoint.py", "part.unlink(missing_ok=True)", "pass", STATE),
+    ("helpers/checkpoint.py", "path.with_name(\"state.previous.pt\"), path", "path, path", KILLS),
     ("helpers/checkpoint.py", "lock.acquire(timeout=PATIENCE)", "pass", STATE),
     ("helpers/checkpoint.py", "lock.acquire(timeout=PATIENCE)", "lock.acquire(timeout=0)", STATE),
     ("helpers/checkpoint.py", "_locks[folder] = lock", "pass", STATE),
@@ -52,7 +50,7 @@ TABLE = [
 
 
 def mutants(module):
-    """(file, what, mutated source, tests) for each `raise` under an `if` or an `except`."""
+    """(what, mutated source or None, tests) for each `raise` under an `if` or an `except`."""
     source, raises = (ROOT / module).read_text(encoding="utf-8"), set()
     for guard in ast.walk(ast.parse(source)):
         if isinstance(guard, (ast.If, ast.ExceptHandler)):
@@ -62,14 +60,10 @@ def mutants(module):
         before = lines[node.lineno - 1][: node.col_offset]
         after = lines[node.end_lineno - 1][node.end_col_offset :]
         lines[node.lineno - 1 : node.end_lineno] = [before + b"pass" + after]
-        yield module, f"{module}:{node.lineno}: raise", b"".join(lines).decode(), tests_of(module)
-
-
-def table():
-    for file, old, new, tests in TABLE:
-        source = (ROOT / file).read_text(encoding="utf-8")
-        mutated = source.replace(old, new) if source.count(old) == 1 else None
-        yield file, f"{file}: {old!r} -> {new!r}", mutated, tests
+        yield f"{module}:{node.lineno}: raise", b"".join(lines).decode(), tests_of(module)
+    for _, old, new, tests in (row for row in TABLE if row[0] == module):
+        there = source.count(old) == 1
+        yield f"{module}: {old!r} -> {new!r}", source.replace(old, new) if there else None, tests
 
 
 def tests_of(module):
@@ -92,18 +86,14 @@ def passes(copy, tests):
         return False
 
 
-def main(words):
-    modules = [word for word in words if word != "--table"]
-    if not words:
-        found = [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("workflow/**/*.py")]
-        modules = sorted(str(path.relative_to(ROOT)) for path in found)
-    chosen = [mutant for module in modules for mutant in mutants(module)]
-    chosen += table() if not words or "--table" in words else ()
-    survived, sound = [], {}
+def main(modules):
+    found = [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("workflow/**/*.py")]
+    modules = modules or sorted(str(path.relative_to(ROOT)) for path in found)
+    count, survived, sound = 0, [], {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy, left_out = Path(folder) / "project", (".git", ".venv", "build", "__pycache__")
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
-        for file, what, mutated, tests in chosen:
+        for file, (what, mutated, tests) in ((m, one) for m in modules for one in mutants(m)):
             if tests not in sound:
                 sound[tests] = bool(tests) and passes(copy, tests)
             if mutated is None or not sound[tests]:
@@ -112,9 +102,10 @@ def main(words):
                 (copy / file).write_text(mutated, encoding="utf-8")
                 verdict = "SURVIVED" if passes(copy, tests) else "noticed"
                 shutil.copy(ROOT / file, copy / file)
+            count += 1
             survived += [what] if verdict != "noticed" else []
             print(f"{verdict:9} {what}", flush=True)
-    print(f"{len(chosen)} mutants, {len(survived)} not noticed", *survived, sep="\n  ")
+    print(f"{count} mutants, {len(survived)} not noticed", *survived, sep="\n  ")
     return 1 if survived else 0
 
 

@@ -28,32 +28,28 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 TURNS = 5
+transforms = import_torchvision().transforms
 
 
 class TextbookImages(Dataset):
-    """What torchvision.datasets.MNIST does for each image: PIL, Resize, ToTensor, Normalize."""
+    """What torchvision.datasets.MNIST does for each image: PIL, then the transform."""
 
-    def __init__(self, images, labels, mean=0.0, std=1.0, size=28):
-        transforms = import_torchvision().transforms
-        steps = [transforms.Resize(size)] if size != 28 else []
-        steps += [transforms.ToTensor()]
-        steps += [transforms.Normalize((mean,), (std,))] if std != 1 else []
-        self.images, self.labels = images, labels
+    def __init__(self, images, labels, *steps):
+        self.images, self.labels = images.cpu().numpy(), labels.tolist()
         self.transform = transforms.Compose(steps)
 
     def __len__(self):
         return len(self.images)
 
     def __getitem__(self, index):
-        image = Image.fromarray(self.images[index].numpy())
-        return self.transform(image), int(self.labels[index])
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
 def textbook_vae(config, images, labels, device, loss_of=F.mse_loss):
     """The loop of countless tutorials, and of PyTorch's examples; runs one epoch when called."""
     model = vae.build(config, device).model
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
-    shown = TextbookImages(images.cpu(), labels.cpu())
+    shown = TextbookImages(images, labels, transforms.ToTensor())
     loader = DataLoader(shown, config.batch_size, shuffle=True, drop_last=True)
 
     def epoch():
@@ -74,15 +70,16 @@ def textbook_vae(config, images, labels, device, loss_of=F.mse_loss):
     return epoch
 
 
-def textbook_gan(config, images, labels, device, nets=None, conditional=False, size=28):
+def textbook_gan(config, images, labels, device, nets=None, resize=()):
     """The loop of the DCGAN tutorial, for either GAN; a function that runs one epoch."""
-    if nets is None:
-        nets = cgan.build(config, 10, device) if conditional else gan.build(config, device)
+    conditional = isinstance(config, CGANConfig)
+    nets = nets or (cgan.build(config, 10, device) if conditional else gan.build(config, device))
     g, d = (net.to(device, memory_format=torch.contiguous_format) for net in nets[:2])
     betas = (config.beta1, config.beta2)
     opt_g, opt_d = (torch.optim.Adam(n.parameters(), config.learning_rate, betas) for n in (g, d))
     bce = nn.BCEWithLogitsLoss()
-    shown = TextbookImages(images.cpu(), labels.cpu(), 0.5, 0.5, size)
+    steps = transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))
+    shown = TextbookImages(images, labels, *resize, *steps)
     loader = DataLoader(shown, config.batch_size, shuffle=True, drop_last=True)
 
     def epoch():
@@ -118,7 +115,6 @@ def textbook_gan(config, images, labels, device, nets=None, conditional=False, s
 def resized_dcgan(config, *rest):
     """The textbook's loop with images resized to 32x32, where every layer doubles or halves."""
     c, up, down = 64, partial(nn.ConvTranspose2d, bias=False), partial(nn.Conv2d, bias=False)
-
     generator = nn.Sequential(
         nn.Unflatten(1, (config.latent_dim, 1, 1)),
         *(up(config.latent_dim, 4 * c, 4, 1, 0), nn.BatchNorm2d(4 * c), nn.ReLU()),  # -> 4x4
@@ -132,7 +128,7 @@ def resized_dcgan(config, *rest):
         *(down(2 * c, 4 * c, 4, 2, 1), nn.BatchNorm2d(4 * c), nn.LeakyReLU(0.2)),  # 8x8 -> 4x4
         *(down(4 * c, 1, 4, 1, 0), nn.Flatten(0)),
     )
-    return textbook_gan(config, *rest, nets=(generator, discriminator), size=32)
+    return textbook_gan(config, *rest, (generator, discriminator), [transforms.Resize(32)])
 
 
 def ours(config, images, labels, device):
@@ -150,7 +146,7 @@ ENDLESS = {"epochs": 10**5}
 BCE = VAEConfig(**ENDLESS, hidden_dim=400, latent_dim=20, batch_size=128)
 ROWS = {  # name: (config, the other loop, threads; 0: all)
     "VAE": (VAEConfig(**ENDLESS), textbook_vae, 1),
-    "cGAN": (CGANConfig(**ENDLESS), partial(textbook_gan, conditional=True), 0),
+    "cGAN": (CGANConfig(**ENDLESS), textbook_gan, 0),
     "DCGAN": (GANConfig(**ENDLESS), textbook_gan, 0),
     "VAE of PyTorch's examples": (BCE, partial(textbook_vae, loss_of=F.binary_cross_entropy), 1),
     "DCGAN, theirs at 32x32": (GANConfig(**ENDLESS), resized_dcgan, 0),

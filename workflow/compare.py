@@ -111,20 +111,15 @@ def table(results, names):
 
 def _best(entries, better):
     """Indices of the best values; "≈" means nearest to the floor, what real images reach."""
-    rank = {
-        "↓": lambda entry: entry["value"],
-        "↑": lambda entry: -entry["value"],
-        "≈": lambda entry: abs(entry["value"] - entry["floor"]),
-    }.get(better)
-    needed = ("value", "floor") if better == "≈" else ("value",)
-    known = {
-        i: entry
-        for i, entry in enumerate(entries)
-        if rank and entry and None not in map(entry.get, needed)
-    }
-    best = min(map(rank, known.values()), default=None)
-    stars = {i for i, entry in known.items() if rank(entry) == best}
-    return stars if len(stars) < len(known) else set()
+    sign, ranks = {"↓": 1, "↑": -1}.get(better), {}
+    for i, entry in enumerate(entries):
+        value, floor = (entry[what] for what in ("value", "floor")) if entry else (None, None)
+        if value is not None and sign:
+            ranks[i] = sign * value
+        elif better == "≈" and None not in (value, floor):
+            ranks[i] = abs(value - floor)
+    stars = {i for i, rank in ranks.items() if rank == min(ranks.values())}
+    return stars if len(stars) < len(ranks) else set()
 
 
 def differences(results):

@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers import params
 from helpers.files import write_atomically
 from helpers.paths import ROOT
-from workflow import parameters
+from workflow import arguments
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -45,7 +45,7 @@ def strip(path):
 def changed(path):
     """Say in one line which parameters of a notebook have other defaults than helpers.params."""
     known = params.defaults(path.stem)
-    for name, (_, default) in parameters.declared(path).items():
+    for name, (_, default) in arguments.declared(path).items():
         if name not in known or default != known[name]:
             print(
                 f"{path}: its own cell says {name} = {default!r}, by default {known.get(name)!r}"

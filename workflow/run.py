@@ -36,7 +36,7 @@ from traitlets.config import Config
 
 from helpers.files import beside, write_atomically
 from helpers.paths import ROOT, from_here
-from workflow import parameters
+from workflow import arguments
 from workflow.progress import Progress, plain
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,10 +89,10 @@ def main(argv=None):
     values = {}
     try:
         check(options)
-        values = parameters.given(options.notebook, options.file, options.parameter)
+        values = arguments.given(options.notebook, options.file, options.parameter)
         for name in values.keys() & {"data_dir", "out_dir"}:
             values[name] = from_here(values[name])
-        run(options.notebook, options.output, values, options.timeout, options.prepare_only)
+        run(options.notebook, options.output, values, options.timeout)
     except Stopped as stopped:
         how = "interrupted" if stopped.args[0] == signal.SIGINT else "ended by a signal"
         # to resume is what goes on; resume = False would begin anew
@@ -123,9 +123,6 @@ def parse(argv):
         help="a file of parameters; -p overrides it",
     )  # fmt: skip
     parser.add_argument("--timeout", type=int, metavar="SECONDS", help="longest time for one cell")
-    parser.add_argument(
-        "--prepare-only", action="store_true", help="put the parameters in, run nothing"
-    )
     return parser.parse_args(argv)
 
 
@@ -143,7 +140,7 @@ def check(options):
         raise ValueError(f"--timeout must be at least 1 second, got {options.timeout}")
 
 
-def run(notebook, output, values, timeout=None, prepare_only=False):
+def run(notebook, output, values, timeout=None):
     """Execute a copy of `notebook` with {name: value} `values`; it appears at `output` when whole.
 
     timeout: seconds for one cell, None for no limit. Raises Failed; `output` is then as it was.
@@ -152,15 +149,14 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
     output.parent.mkdir(parents=True, exist_ok=True)
     beside(output).touch()  # what cannot be written is better known before than after
     beside(output).unlink()
-    cells = len(parameters.read_notebook(notebook).cells) + bool(values)
+    cells = len(arguments.read_notebook(notebook).cells) + bool(values)
     live = sys.stdout.isatty() and "-j" not in os.environ.get("MAKEFLAGS", "")
     progress = Progress(Path(notebook).stem, cells, sys.stdout, live)
     with private_jupyter() as folder:
         running = folder / "running.ipynb"
         try:
-            executed = _execute(notebook, running, values, timeout, prepare_only, progress)
-            if not prepare_only:
-                check_whole(executed)
+            executed = _execute(notebook, running, values, timeout, progress)
+            check_whole(executed)
         except BrokenPipeError:  # nobody reads it any more
             raise
         except Exception as error:
@@ -176,8 +172,7 @@ def run(notebook, output, values, timeout=None, prepare_only=False):
     executed.metadata.papermill.update(input_path=str(notebook), output_path=str(output))
     write_atomically(output, nbformat.writes(executed).encode())
     _failed(output).unlink(missing_ok=True)
-    if not prepare_only:
-        progress.done(output)
+    progress.done(output)
 
 
 def check_whole(notebook):
@@ -196,14 +191,11 @@ def check_whole(notebook):
             raise ValueError(f"not run: {cell.source.splitlines()[0]!r}")
 
 
-def _execute(notebook, running, values, timeout, prepare_only, progress):
+def _execute(notebook, running, values, timeout, progress):
+    paths = (str(Path(path).resolve()) for path in (notebook, running))
     return papermill.execute_notebook(
-        *(
-            str(Path(path).resolve()).replace("{", "{{").replace("}", "}}")  # no {placeholders}
-            for path in (notebook, running)
-        ),
+        *(path.replace("{", "{{").replace("}", "}}") for path in paths),  # no {placeholders}
         parameters=values,
-        prepare_only=prepare_only,
         kernel_name="python3",
         language="python",
         cwd=str(ROOT),

@@ -27,9 +27,9 @@ sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/va
 	  --workflow-profile 'workflow/$(EXECUTOR)' --config sweep='$(SWEEP)' python="$$python" \
 	  threads=$(THREADS) out='$(SWEEPS_OUT)' $(if $(DATA_DIR),data_dir='$(DATA_DIR)') $(GPUFLAGS) $(SNAKEFLAGS)
 
-$(ENGINE)/.ok: workflow/requirements.txt
-	@echo "setup: making .venv-sweep for Snakemake (once; takes a minute)"
-	@$(PYTHON) -m venv --clear .venv-sweep && $(ENGINE)/pip install -q -r $< && touch $@
+$(ENGINE)/.ok: workflow/requirements.txt | $(ENV)
+	@echo "setup: making .venv-sweep for Snakemake (once; 0.4 GB, a minute or two)"
+	@$(PY) -m venv --clear .venv-sweep && $(ENGINE)/pip install -qq -r $< && touch $@
 
 $(OUT)/sweep.ipynb: notebooks/sweep.ipynb $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
 	@$(PY) -m workflow.run $< $@ -p sweeps '$(SWEEPS)' -p out_dir $(OUT)/runs/sweep

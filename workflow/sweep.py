@@ -38,7 +38,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from helpers import params, paths
 from helpers.files import write_atomically, write_json
-from workflow import parameters
+from workflow import arguments
 
 MOST = 1000  # runs of one file
 OUT = "build/sweeps"
@@ -91,20 +91,23 @@ def read(path, out=OUT, data_dir=""):
     path = Path(path)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}\.yaml", path.name):
         raise ValueError(f"{path}: must be named like seeds.yaml: a-z, 0-9, _ and - alone")
-    file = _shape(path, parameters.read_yaml(path))
+    file = _shape(path, arguments.read_yaml(path))
     count = math.prod(map(len, file.grid.values())) * len(file.variants)
     if count > MOST:
         raise ValueError(f"{path}: {count:,} runs, more than {MOST:,}; make several files of it")
     notebook, code, runs = NOTEBOOKS[file.notebook], _code(file.notebook), {}
-    base = parameters.given(file.notebook, file.files)
+    base = arguments.given(file.notebook, file.files)
     base |= {"data_dir": data_dir} if data_dir else {}
     points = itertools.product(*file.grid.values())
     for (variant, changes), at in itertools.product(file.variants.items(), points):
         point = dict(zip(file.grid, at, strict=True))
         try:
             own = _merged({"parameters": file.parameters, "variants": changes, "grid": point})
-            given = _checked(notebook, base, own)
-            name = params.run_name(notebook, given)
+            given = base | own
+            for key in FIXED:
+                if key in own or key == "resume" and not given.get(key, True):
+                    raise ValueError(f"{key}: a sweep file may not set it")
+            name = params.run_name(notebook, given)  # which checks them
             if name in runs:
                 raise ValueError(f"the same run as {runs[name].setting}")
         except ValueError as error:
@@ -137,25 +140,9 @@ def _merged(places):
     return {key: value for values in places.values() for key, value in values.items()}
 
 
-def _checked(notebook, base, own):
-    """base | own, if the notebook takes them and nothing that the sweep itself sets is in them."""
-    usual, values = params.defaults(notebook), base | own
-    for key in FIXED:
-        if key in own or key == "resume" and not values.get(key, True):
-            raise ValueError(f"{key}: a sweep file may not set it")
-    for key, value in values.items():
-        if isinstance(usual.get(key), float) and type(value) in (int, str):  # YAML: 1e-4 is text
-            try:
-                values[key] = float(value)
-            except (OverflowError, ValueError):
-                pass  # refused in the next line, by its name
-    params.check_run(notebook, usual | values)
-    return values
-
-
 def _code(notebook):
     """What is run: the notebook's code and that of helpers."""
-    cells = parameters.read_notebook(paths.ROOT / notebook).cells
+    cells = arguments.read_notebook(paths.ROOT / notebook).cells
     modules = sorted((paths.ROOT / "helpers").rglob("*.py"))
     texts = [path.read_text(encoding="utf-8") for path in modules]
     return [cell.source for cell in cells if cell.cell_type == "code"] + texts
@@ -209,7 +196,7 @@ def table(sweep):
     """
     from workflow import compare  # here: it imports torch
 
-    runs, made, results, alike = [], [], [], {}
+    runs, made, alike = [], [], {}
     for name, run in sweep.runs.items():
         result = compare.load(sweep.out / name)
         manifest = json.loads((sweep.out / name / "manifest.json").read_text(encoding="utf-8"))
@@ -221,9 +208,8 @@ def table(sweep):
         seconds = [session["seconds"] for session in manifest["trained"]]
         kept = {key: manifest[key] for key in ("device", "git", "versions", "data")}
         made.append({"run": name, "seconds": sum(seconds), "sessions": len(seconds)} | kept)
-        results.append(result)
         alike.setdefault(run.setting, []).append(result)
-    warnings, summed = compare.differences(results), compare.summary(alike)
+    warnings, summed = compare.differences(sum(alike.values(), [])), compare.summary(alike)
     comparable = not any("do not compare" in line for line in warnings)
     content = {"notebook": sweep.notebook, "runs": runs, "settings": summed, "made": made}
     sentences = compare.sentences(summed) if comparable else []
@@ -291,8 +277,8 @@ def write(content, out):
     write_json(out / "table.json", content)
 
 
-def main(arguments=None):
-    words = sys.argv[1:] if arguments is None else list(arguments)
+def main(words=None):
+    words = sys.argv[1:] if words is None else list(words)
     end = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
         prog="python -m workflow.sweep", description=(__doc__ or "").split("\n")[0]

@@ -17,8 +17,8 @@ import numpy as np
 from helpers import paths
 from helpers.data import archives, cache, classes, csv, download, idx, standin
 from helpers.data.sets import SETS, own
+from helpers.params import SOURCES
 
-SOURCES = ("auto", "csv", "idx", "download", "sample")
 PARTS = ("train-images", "train-labels", "test-images", "test-labels")
 
 
@@ -57,8 +57,6 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
             raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     if type(train_limit) is not int or train_limit < 0:
         raise ValueError(f"train_limit must be an int of 0 (all) or more, got {train_limit!r}")
-    if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
-        raise ValueError(f"data_dir must be the path of a folder, got {data_dir!r}")
     known, root = SETS[dataset], paths.data_dir(data_dir)
     named = data_dir or ("$DATA_DIR" if os.environ.get("DATA_DIR") else "")
     if source in ("auto", "csv", "idx") and named and not root.is_dir():
@@ -157,7 +155,8 @@ def _find(name, source, root):
         except OSError as error:
             if source == "download" or not known.stand_in:
                 raise OSError(f"{name}: download failed: {error}; {how}") from error
-            print(f"{name}: download failed: {error}; using the stand-in, not the real set")
+            instead = "using the stand-in, not the real set, which data/README.md says how to get"
+            print(f"{name}: download failed: {error}; {instead}")
     if source in ("auto", "sample") and known.stand_in:
         return "sample", None
     if source == "sample":

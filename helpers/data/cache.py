@@ -4,17 +4,16 @@ An entry is named by what it was made from, so it is never stale. A damaged one 
 where the folder cannot be written all works, only slower.
 """
 
+import contextlib
 import hashlib
 import io
-import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
-from helpers import paths
+from helpers.files import write_atomically
+from helpers.paths import ROOT
 
-FOLDER = paths.ROOT / "build" / "cache"
+FOLDER = ROOT / "build" / "cache"
 
 
 def key(*parts):
@@ -36,33 +35,14 @@ def arrays(name, make):
 
 def kept(path, make):
     """The bytes cached in a file, else those of make(), which are then cached; path None: made."""
-    content = read(path) if path else None
-    if content is None:
-        content = make()
-        if path:
-            write(path, content)
-    return content
-
-
-def read(path):
-    """The bytes of an entry, or None: not there, or damaged."""
-    try:
+    if path is None:
+        return make()
+    with contextlib.suppress(OSError):  # not there
         stored = path.read_bytes()
-    except OSError:
-        return None
-    content = memoryview(stored)[32:]
-    return bytes(content) if hashlib.sha256(content).digest() == stored[:32] else None
-
-
-def write(path, content):
-    """Put bytes into an entry, all or nothing; False where that cannot be (read-only, full)."""
-    try:
+        if hashlib.sha256(memoryview(stored)[32:]).digest() == stored[:32]:
+            return stored[32:]
+    content = make()
+    with contextlib.suppress(OSError):  # read-only, full
         path.parent.mkdir(parents=True, exist_ok=True)
-        # a place of its own, because another run may be writing the same entry
-        with tempfile.TemporaryDirectory(".part", ".", path.parent) as aside:
-            part = Path(aside, path.name)
-            part.write_bytes(hashlib.sha256(content).digest() + content)
-            os.replace(part, path)
-        return True
-    except OSError:
-        return False
+        write_atomically(path, hashlib.sha256(content).digest() + content)
+    return content

@@ -3,15 +3,15 @@
 `vae`, `gan` and `cgan` return the contents of scores.json: plain numbers, lists and texts. Each
 score carries its value, its standard deviation, what real images reach under the same protocol
 (floor), what the worst case reaches (ceiling), and the protocol in one line. How that reads in a
-table is in tables.py, and in sentences in verdict.py; what is measured, and how, is in samples.py,
+table is in tables.py, and in sentences in verdict.py; what is measured, and how, is in fid.py,
 labels.py and likelihood.py.
 """
 
 import torch
 
 from helpers.files import write_json
-from helpers.scores import labels, likelihood, network, samples, tables
-from helpers.scores.samples import memorization
+from helpers.scores import fid, labels, likelihood, network, tables
+from helpers.scores.fid import memorization
 from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
@@ -27,8 +27,7 @@ def vae(data, sample, encode, decode, **options):
     setting = prepare(data, **options)
     result, *_ = _of_samples(setting, "vae", sample)
     with torch.no_grad():
-        fid = result["scores"]["fid"]
-        result["scores"]["fid_recon"] = samples.reconstructions(setting, encode, decode, fid)
+        result["scores"] |= fid.reconstructions(setting, encode, decode, result["scores"]["fid"])
         result["scores"] |= likelihood.of_vae(setting, encode, decode)
     return result
 
@@ -72,7 +71,7 @@ def _of_samples(setting, model, sample):
     """The scores that every model gets; the images of the first draw; the labels seen in each."""
 
     def measure(seen):
-        return samples.likeness(setting, seen) | labels.classes(setting, seen)
+        return fid.likeness(setting, seen) | labels.classes(setting, seen)
 
     data, looking, n = setting.data, setting.network, len(setting.test)
     draws = [
@@ -87,7 +86,7 @@ def _of_samples(setting, model, sample):
         key: tables.entry(key, [value[key] for value in values], floor[key], ceiling[key], n=n)
         for key in floor
     }
-    scores["unseen"] = samples.unseen(setting, draws[0])
+    scores["unseen"] = fid.unseen(setting, draws[0])
     result = {
         "format": tables.FORMAT,
         "model": model,

@@ -5,7 +5,7 @@ import math
 import torch
 
 from helpers.scores import tables
-from helpers.scores.samples import nearest
+from helpers.scores.fid import nearest
 from helpers.scores.setting import histogram, pixels, training
 
 

@@ -164,45 +164,36 @@ def _network(content, device, pinned):
 def train(data, steps, device="cpu", seed=0):
     """The file, as bytes, of a FeatureNet trained on data.train for `steps` batches of 128.
 
-    Images are slightly moved in training. The file's metadata hold the test accuracy, if there are
-    labels. Deterministic given seed and thread count.
+    Images are slightly moved in training. AdamW with one cycle of the learning rate (Smith & Topin
+    2018, arXiv:1708.07120), labels smoothed by 0.1. The file's metadata hold the test accuracy, if
+    there are labels. Deterministic given seed and thread count.
     """
     images = torch.as_tensor(data.train.images).to(device)
     labels = torch.as_tensor(data.train.labels).to(device)
     others = own(data.name, data.title, data.real, data.verified)
     garments, moves = data.name == "FashionMNIST" and not others, rng(seed, "moves")
-    net = fit(images, labels, len(data.classes), steps, seed, lambda x: moved(x, garments, moves))
-    _standardize(net, images)
-    tensors = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
-    found = accuracy(net, data.test)
-    metadata = {} if found is None else {"test_accuracy": f"{found:.4f}"}
-    return save_tensors(tensors, metadata=metadata)
-
-
-def fit(images, labels, classes, steps, seed, move=lambda x: x):
-    """A FeatureNet trained on images (N, 28, 28) uint8 and labels (N,) int64 of one device.
-
-    AdamW with one cycle of the learning rate (Smith & Topin 2018, arXiv:1708.07120), labels
-    smoothed by 0.1. move: a function of a batch in [0, 1] that varies it.
-    """
-    device, rate = images.device, 4e-3
+    size, device, rate = min(BATCH_SIZE, len(images)), images.device, 4e-3
     with seeded(seed, "feature network"):
-        net = FeatureNet(classes).to(device, memory_format=memory_format(device))
+        net = FeatureNet(len(data.classes)).to(device, memory_format=memory_format(device))
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.2)
-    size, step, epoch = min(BATCH_SIZE, len(images)), 0, 0
+    step = epoch = 0
     while step < steps:
         epoch += 1
         for index in batches(len(images), size, rng(seed, "order", epoch))[: steps - step]:
             index = index.to(device)
-            logits = net(move(_batch(images[index], device)))
+            logits = net(moved(_batch(images[index], device), garments, moves))
             loss = F.cross_entropy(logits, labels[index], label_smoothing=0.1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             step += 1
-    return net.eval()
+    _standardize(net.eval(), images)
+    tensors = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
+    found = accuracy(net, data.test)
+    metadata = {} if found is None else {"test_accuracy": f"{found:.4f}"}
+    return save_tensors(tensors, metadata=metadata)
 
 
 def moved(images, garments, rng):

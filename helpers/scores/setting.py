@@ -1,6 +1,6 @@
 """The ground all scores stand on: real images, the network that looks, floors kept in build/cache.
 
-What is measured is in samples.py, labels.py and likelihood.py, which import this module and
+What is measured is in fid.py, labels.py and likelihood.py, which import this module and
 nothing from each other but the search for nearest images.
 """
 

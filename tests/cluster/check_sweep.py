@@ -6,12 +6,12 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helpers.paths import ROOT
@@ -31,12 +31,17 @@ def make(out, flags="", **variables):
     own = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     own |= {k: v for k, v in os.environ.items() if k in ("KUBECONFIG", "TMPDIR", "LANG")}
     return subprocess.Popen(
-        words, cwd=ROOT, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+        words, cwd=ROOT, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def finished(process):
-    said, _ = process.communicate(timeout=580)
+    try:
+        said, _ = process.communicate(timeout=1500)
+    finally:
+        if process.poll() is None:  # too late: nothing of it shall go on
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, said
     return said
 
@@ -50,29 +55,19 @@ def kill_once(out, engine):
     while not (log.exists() and "epoch  2/" in log.read_text()):
         assert engine.poll() is None, engine.communicate()[0]
         time.sleep(0.05)
-    killed = [pid for runner in runners(folder) for pid in (*children(runner), runner)]
+    killed = [one for runner in runners(folder) for one in (*runner.children(), runner)]
     assert killed
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
+    for process in killed:
+        process.kill()
     return folder
 
 
 def runners(folder):
     """The processes of workflow.run that write into the folder."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
         if words[1:3] == ["-m", "workflow.run"] and f"{folder}/run.ipynb" in words:
-            yield int(entry.parent.name)
-
-
-def children(pid):
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+            yield process
 
 
 def contents(out):

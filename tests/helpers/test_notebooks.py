@@ -8,7 +8,7 @@ import pytest
 
 from helpers import params
 from helpers.paths import ROOT
-from workflow import parameters as arguments
+from workflow import arguments
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/0*.ipynb"))
 PROFILES = sorted(ROOT.glob("profiles/*/*.yaml"))
@@ -26,32 +26,14 @@ def test_there_are_three_with_a_config_and_profiles_each():
         assert [p.stem for p in PROFILES if p.parent.name == profile] == list(params.CONFIGS)
 
 
-@pytest.mark.fault(92)
-@each_notebook
-def test_it_is_committed_without_outputs(path):
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert "papermill" not in notebook.metadata and "widgets" not in notebook.metadata
-    for cell in cells(path):
-        assert cell.outputs == [] and cell.execution_count is None
-    ids = [cell.id for cell in notebook.cells]
-    assert len(set(ids)) == len(ids)
-
-
 @pytest.mark.fault(81)
 @each_notebook
 def test_sentences_with_numbers_are_computed_elsewhere(path):
     """What is said and depends on the run comes from helpers.scores.verdict, which has tests."""
-    for cell in cells(path):
-        for call in ast.walk(ast.parse(cell.source)):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) in (
-                "run.say",
-                "run.abstract",
-            ):
-                assert not [
-                    n for n in ast.walk(call) if isinstance(n, (ast.Constant, ast.JoinedStr))
-                ]
+    for call in (node for cell in cells(path) for node in ast.walk(ast.parse(cell.source))):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("run.say", "run.abstract"):
+            typed = (ast.Constant, ast.JoinedStr)
+            assert not [node for node in ast.walk(call) if isinstance(node, typed)]
 
 
 @each_notebook

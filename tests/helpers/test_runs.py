@@ -110,6 +110,16 @@ def test_wrong_parameters_are_refused_before_anything_is_written(few, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.fault(40, 126)
+def test_a_run_with_another_setting_is_refused_before_it_writes(few, shown, tmp_path):
+    trained(tmp_path)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"state\.pt: made with beta = 1\.0, now 2\.0"):
+        started(tmp_path, beta=2.0)
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    assert before == after
+
+
 def test_a_figure_is_the_file_and_its_hash_is_seen(few, shown, tmp_path):
     run = started(tmp_path / "run")
     for label, file in (("figure-1", "figure_1.png"), ("losses", "losses.png")):
@@ -148,17 +158,14 @@ def test_a_table_is_escaped_and_kept_as_rows(few, shown, tmp_path):
 
 
 def test_a_stand_in_is_named_in_every_caption(few, shown, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.data, "load", lambda *a, **k: few._replace(real=False))
+    other = few._replace(real=False, title="<i>$my$ T-shirts")
+    monkeypatch.setattr(runs.data, "load", lambda *a, **k: other)
     run = started(tmp_path / "run")
     run.figure("a", figures.bars([1], ["a"], "y"), "A.", "B.")
     run.table("b", (["a"], [["1"]]), "A.")
     captions = {meta["report"]["caption"] for _, meta in shown if "caption" in meta["report"]}
     assert captions == {f"A. (Stand-in images, not {few.name}.)"}
-
-
-def test_the_title_of_a_set_is_text_and_no_markup(few, shown, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.data, "load", lambda *a, **k: few._replace(title="<i>$my$ T-shirts"))
-    assert started(tmp_path / "run").title == r"\<i\>\$my\$ T-shirts"
+    assert run.title == r"\<i\>\$my\$ T-shirts"  # text and no markup
 
 
 def test_the_source_shown_is_the_code_that_runs(few, shown, tmp_path):

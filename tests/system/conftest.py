@@ -11,7 +11,7 @@ EPOCHS = 24
 
 @pytest.fixture(scope="session")
 def words(tmp_path_factory):
-    """The parameters of the run: a small network, 512 images of its own data set."""
+    """The parameters of a run, of any notebook: 512 images of its own data set."""
     folder = tmp_path_factory.mktemp("data")
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -22,7 +22,7 @@ def words(tmp_path_factory):
             head = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)
             (raw / f"{stem}-{name}-ubyte").write_bytes(head + array.tobytes())
     settings = {"dataset": "MNIST", "source": "idx", "data_dir": folder, "epochs": EPOCHS}
-    settings |= {"hidden_dim": 16, "batch_size": 8}
+    settings |= {"batch_size": 8}
     return [word for pair in settings.items() for word in ("-p", *pair)]
 
 

@@ -4,11 +4,12 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -23,6 +24,7 @@ from helpers.params import VAEConfig
 from helpers.paths import ROOT
 
 GOOD = "the result of an earlier run"
+STOPS = (signal.SIGINT, signal.SIGTERM, "disk", "kernel", "runner")
 
 
 class Record(NamedTuple):
@@ -87,10 +89,7 @@ def disturb(process, folder, how):
         return -9, "^$"
     if how == "kernel":
         os.kill(kernel, signal.SIGKILL)
-        return (
-            1,
-            r"01_vae\.ipynb, cell \d+: the kernel died \(out of memory\?\); see .*out\.failed",
-        )
+        return 1, r"cell \d+: the kernel died \(out of memory\?\); see .*out\.failed"
     process.send_signal(how)
     return 128 + how, "; to go on, run the same command again"
 
@@ -99,7 +98,7 @@ def disturb(process, folder, how):
 def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words, tmp_path):
     (tmp_path / "out.ipynb").write_text(GOOD)
     done, moments = 0, random.Random(0)
-    for how in (signal.SIGINT, signal.SIGTERM, "disk", "kernel", "runner"):
+    for how in STOPS:
         process = begin_run("01_vae", tmp_path, *words)
         said = until(process, f"epoch {done + 2:2d}/{EPOCHS}")
         assert f"continuing after epoch {done}\n" in said if done else "continuing" not in said
@@ -124,27 +123,37 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
     assert {p.name for p in tmp_path.iterdir() if p.name[0] != "."} == {"out.ipynb", "run"}
 
 
-@pytest.mark.fault(53, 54)
-def test_a_read_only_folder_is_noticed_before_the_training(words, tmp_path):
-    """By its permissions; for root, who need not respect them, as a read-only mount."""
-    folder = tmp_path / "ro"
-    (folder / "run").mkdir(parents=True)
-    begin, why = [sys.executable], "Permission denied"
-    if os.geteuid() == 0:
-        if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-            pytest.skip("no mount of its own may be made here")
-        mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
-        mount += ' && exec "$0" "$@"'
-        begin, why = ["unshare", "-m", "sh", "-c", mount, *begin], "Read-only file system"
-    else:
-        (folder / "run").chmod(0o555), folder.chmod(0o555)
-    refused = f": OSError: {folder}/run: cannot be written ({why}); set out_dir; "
-    for output, message in ((folder / "out.ipynb", f": {why}\n"), (None, refused)):
-        output = output or tmp_path / "out.ipynb"
-        out, errors = end(begin_run("01_vae", folder, *words, output=output, begin=begin), 1)
-        assert message in errors and str(folder) in errors and "epoch" not in out
-        assert not output.exists()
-    folder.chmod(0o755), (folder / "run").chmod(0o755)
+SMALL = {
+    "01_vae": "-p hidden_dim 16",
+    "02_gan": "-p base_channels 4 -p epochs 6",
+    "03_cgan": "-p hidden_dims [32,64] -p epochs 6",
+}
+
+
+@pytest.mark.skipif("SOAK" not in os.environ, reason="dozens of stops: make soak")
+@pytest.mark.parametrize("name", SMALL)
+def test_stopped_at_any_moment_again_and_again_it_ends_the_same(name, words, tmp_path):
+    """As many runs as fit into $SOAK minutes for each notebook, each stopped until it is done."""
+    words, moments = [*words, *SMALL[name].split()], random.Random(0)
+    began, stops = time.monotonic(), 0
+    end(begin_run(name, tmp_path / "usual", *words))
+    seconds = time.monotonic() - began
+    while time.monotonic() < began + 60 * float(os.environ["SOAK"]):
+        process, state = begin_run(name, tmp_path, *words), tmp_path / "run" / "state.pt"
+        before = len(checkpoint.read(state)["history"]) if state.exists() else 0
+        try:
+            process.wait(moments.uniform(0.5, seconds))
+        except subprocess.TimeoutExpired:
+            if kernel_of(process):
+                disturb(process, tmp_path, moments.choice(STOPS))
+                stops += 1
+        said, errors = process.communicate()
+        assert "Traceback" not in said and errors.count("\n") <= 1, errors
+        assert not state.exists() or len(checkpoint.read(state)["history"]) >= before
+        if process.returncode == 0:
+            assert results(tmp_path / "run") == results(tmp_path / "usual" / "run")
+            shutil.rmtree(tmp_path / "run")
+    assert stops
 
 
 @pytest.mark.fault(61)
@@ -162,15 +171,19 @@ def test_a_report_is_read_while_two_write_it(tmp_path):
     assert not list(tmp_path.glob(".*.part"))
 
 
+def make_again(entry, content):
+    entry.unlink(missing_ok=True)
+    cache.kept(entry, lambda: content)
+
+
 @pytest.mark.fault(60)
 def test_a_cache_entry_is_read_while_two_write_it(tmp_path):
     entry, contents = tmp_path / "entry", [b"a" * 500_000, b"b" * 500_000]
-    cache.write(entry, contents[0])
-    with ThreadPoolExecutor() as pool:
-        writes = [pool.submit(cache.write, entry, content) for content in 40 * contents]
+    with ProcessPoolExecutor(2) as pool:
+        writes = [pool.submit(make_again, entry, content) for content in 40 * contents]
         while not all(write.done() for write in writes):
-            assert cache.read(entry) in contents
-    assert list(tmp_path.iterdir()) == [entry]
+            assert cache.kept(entry, lambda: contents[0]) in contents
+    assert list(tmp_path.iterdir()) == [entry] and all(write.result() is None for write in writes)
 
 
 @pytest.mark.fault(62)

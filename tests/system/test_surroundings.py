@@ -2,14 +2,11 @@
 
 import io
 import json
-import os
-import re
 import shutil
 import stat
 import subprocess
 import sys
 
-import nbformat
 import numpy as np
 import pytest
 import report_fixture
@@ -17,7 +14,6 @@ import torch
 from running import ENVIRONMENT, begin_run, copy_project, end, results, start
 
 from helpers import data, figures, params, training, vae
-from helpers.paths import ROOT
 
 # A process's network of its own has a loopback that is down; kernels are talked to through it.
 LOOPBACK = """
@@ -103,24 +99,12 @@ def test_a_run_leaves_the_same_bytes_everywhere(usual, strange, surroundings):
     wanted = results(usual / "run")
     assert len(wanted) > 6 and sum(name.endswith(".png") for name in wanted) > 3
     assert results(strange / "run") == wanted
-    assert "WELCOME" not in (strange / "out.ipynb").read_text(encoding="utf-8")
+    text = (strange / "out.ipynb").read_text(encoding="utf-8")
+    assert "WELCOME" not in text and '"stderr"' not in text  # no notice of a missing home either
     folders = {"helpers", "workflow", "notebooks", "build"}
     assert {path.name for path in surroundings[0].iterdir()} == folders
     other = results(usual / "other" / "run")
     assert other.keys() == wanted.keys() and other["state.pt"] != wanted["state.pt"]
-
-
-@pytest.mark.fault(65)
-def test_the_network_was_taken_away(begin):
-    if begin == [sys.executable]:
-        pytest.skip("unshare -rn is not allowed here")
-
-
-@pytest.mark.fault(68)
-def test_no_notice_of_a_home_that_is_not_there_gets_into_the_notebook(strange):
-    cells = nbformat.read(strange / "out.ipynb", as_version=4).cells
-    said = [o.text for c in cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
-    assert said == []
 
 
 @pytest.mark.fault(130, 131)
@@ -144,16 +128,6 @@ def test_a_refusal_is_one_line_there_too(surroundings, tmp_path, words, status, 
     more = ("-p", *words.split(), "-p", "data_dir", root / "é data")
     said = end(begin_run("01_vae", tmp_path, *more, root=root, env=environment), status)[1]
     assert says.replace("{root}", str(root)) in said
-
-
-@pytest.mark.fault(40, 126)
-def test_a_run_with_another_setting_is_refused_before_it_writes(usual, words, tmp_path):
-    shutil.copytree(usual / "run", tmp_path / "run")
-    for path in (tmp_path / "run").iterdir():
-        os.utime(path, (0, 0))
-    said = end(begin_run("01_vae", tmp_path, *words, "-p", "beta", 2), 1)[1]
-    assert re.search(r"state\.pt: made with beta = 1\.0, now 2\.0", said), said
-    assert {p.name for p in (tmp_path / "run").iterdir() if p.stat().st_mtime} <= {".lock"}
 
 
 @pytest.mark.fault(65, 68, 69, 70, 71, 72, 74, 80)
@@ -207,10 +181,3 @@ def test_every_label_has_its_glyphs():
             figures.bars([1.0] * len(labels), labels, "share – ± ≈ −"),
         ):
             figure.savefig(io.BytesIO(), format="png")  # a bare canvas draws nothing
-
-
-@pytest.mark.fault(67)
-def test_figures_need_no_backend():
-    code = "import sys, helpers.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")

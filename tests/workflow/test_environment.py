@@ -17,7 +17,7 @@ import pytest
 
 from helpers import params
 from helpers.paths import ROOT
-from workflow import inputs, notebooks, setup_env
+from workflow import estimate, inputs, notebooks, setup_env
 from workflow.setup_env import plain
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -85,6 +85,17 @@ def test_a_failed_installation_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / ".venv" / ".ok").exists()
 
 
+def test_the_time_of_a_report_is_told_from_a_few_steps(monkeypatch, capsys):
+    step = 0.1  # seconds; 20 of them are timed, of 32 images each
+    monkeypatch.setattr(estimate, "timed", lambda epoch, device: epoch() and 20 * step)
+    values = {"epochs": 3, "train_limit": 3200, "device": "cpu"}
+    assert estimate.seconds("01_vae", values) == pytest.approx(3 * 100 * step)
+    monkeypatch.setattr(estimate, "seconds", lambda name, values: 60 * values["epochs"])
+    estimate.main(ROOT / "profiles" / "draft", "-p", "epochs", "7")
+    said = capsys.readouterr().out
+    assert said.startswith("report: about 21 min of training") and "02_gan 7 min" in said
+
+
 @pytest.mark.fault(21, 123)
 def test_news_among_many_files_is_noticed(tmp_path, monkeypatch):
     data, stamp = tmp_path / "data", tmp_path / "build" / ".inputs"
@@ -127,7 +138,7 @@ def make(tmp_path):
     shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT")
     for name in ("workflow/inputs.py", "helpers/paths.py"):  # decides what is run
         shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("run", "notebooks", "publish", "setup_env", "report/build"):
+    for name in ("run", "estimate", "notebooks", "publish", "setup_env", "report/build"):
         text = STUB.replace("SHOWN", repr(shown if name == "report/build" else ()))
         (tmp_path / "workflow" / f"{name}.py").write_text(text)
 
@@ -155,8 +166,9 @@ def test_make_runs_what_changed_and_publishes_nothing(make):
     (make.folder / "notebooks" / "01_vae-Copy1.ipynb").write_text("not even JSON")
     status, lines, calls = make("report", "PROFILE=paper")
     assert status == 0 and len(runs(calls)) == 3, lines
+    assert calls.index("estimate|profiles/paper") < calls.index(runs(calls)[0])
     assert not [line for line in calls if line.startswith("publish")]
-    assert runs(make("report", "PROFILE=paper")[2]) == []
+    assert [c for c in make("report", "PROFILE=paper")[2] if c[:3] in ("run", "est")] == []
     other = runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2])
     assert len(other) == 3
     assert runs(make("report", "PROFILE=paper", "RUNFLAGS=-p seed 1")[2]) == []

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from test_compare import result
@@ -16,6 +15,7 @@ from workflow import sweep
 
 VAE = "notebook: notebooks/01_vae.ipynb\n"
 SMALL = "parameters: {source: sample, epochs: 2}\n"
+MANY = list(range(100))
 TWO = "variants: {a: {}, b: {beta: 0.5}}\n"
 
 
@@ -51,13 +51,14 @@ def test_every_file_of_the_project_is_a_sweep():
 
 def test_files_come_first_and_parameters_override_them(tmp_path):
     text = VAE + "files: [profiles/draft/01_vae.yaml]\nparameters: {epochs: 7}"
-    (run,) = read(tmp_path, text).runs.values()
-    assert run.given["epochs"] == 7 and run.given["score_samples"] == 2000
     (run,) = read(tmp_path, text, data_dir="there").runs.values()
+    assert run.given["epochs"] == 7 and run.given["score_samples"] == 2000
     assert run.given["data_dir"] == "there"
 
 
-def test_a_folder_stays_when_only_epochs_grow_and_the_result_does_not(tmp_path):
+def test_a_folder_stays_when_only_epochs_grow_or_code_changes_and_the_result_does_not(
+    tmp_path, monkeypatch
+):
     def one(parameters):
         ((name, run),) = read(tmp_path, VAE + f"parameters: {parameters}").runs.items()
         return name, run.result
@@ -68,13 +69,9 @@ def test_a_folder_stays_when_only_epochs_grow_and_the_result_does_not(tmp_path):
     assert one("{epochs: 2, beta: 1}") [0] == short[0]  # the default, said  # fmt: skip
     for other in ("beta: 2", "seed: 1", "source: sample", "learning_rate: 1e-4"):
         assert one(f"{{epochs: 2, {other}}}")[0] != short[0]
-
-
-def test_other_code_makes_other_scores(tmp_path, monkeypatch):
-    before = list(read(tmp_path, VAE).runs.items())[0]
     monkeypatch.setattr(sweep, "_code", lambda notebook: ["changed"])
-    after = list(read(tmp_path, VAE).runs.items())[0]
-    assert before[0] == after[0] and before[1].result != after[1].result
+    other = one("{epochs: 2}")
+    assert other[0] == short[0] and other[1] != short[1]
 
 
 @pytest.mark.parametrize(
@@ -85,20 +82,16 @@ def test_other_code_makes_other_scores(tmp_path, monkeypatch):
         (VAE + "colour: 1", "colour: Extra inputs are not permitted"),
         (VAE + "grid: {sed: [0]}", "sed: no parameter of"),
         (VAE + "parameters: {seed: '1'}", "seed must be int in"),
-        (VAE + "parameters: {beta: .nan}", "beta must be float in"),
         (VAE + "parameters: [1]", "parameters: Input should be a valid dictionary"),
         (VAE + "parameters: {seed: 1}\ngrid: {seed: [0]}", "seed is given twice, in parameters"),
-        (VAE + "variants: {a: {seed: 1}}\ngrid: {seed: [0]}", "in variants and in grid"),
         (VAE + "grid: {seed: [0, 0]}", "run seed = 0: the same run as 01_vae"),
         (VAE + "variants: {a: {}, b: {beta: 1}}", "b : the same run as a"),
         (VAE + "grid: {seed: []}", "grid: seed: List should have at least 1 item"),
-        (VAE + "grid: {seed: [0]\n", "not valid YAML"),
         (VAE + "parameters: {seed: 1, seed: 2}", "seed is there twice"),
         (VAE + "parameters: {out_dir: /etc}", "out_dir: a sweep file may not set it"),
-        (VAE + "parameters: {data_dir: /etc}", "data_dir: a sweep file may not set it"),
         (VAE + "files: [profiles/smoke/01_vae.yaml]", "resume: a sweep file may not set it"),
         (VAE + "files: [../../etc/passwd]", "is not in the project's folder"),
-        (VAE + "x: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        (VAE + f"grid: {{seed: {MANY}, hidden_dim: {MANY}, epochs: {MANY}}}", "1,000,000 runs, "),
     ],
 )
 def test_a_faulty_file_is_one_line(tmp_path, text, says, capsys):
@@ -107,17 +100,6 @@ def test_a_faulty_file_is_one_line(tmp_path, text, says, capsys):
     assert sweep.main(["list", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{path}:") and says in error and error.count("\n") == 1
-
-
-def test_a_million_runs_are_refused_at_once(tmp_path, capsys):
-    numbers = list(range(100))
-    grid = {"seed": numbers, "hidden_dim": numbers, "latent_dim": numbers, "epochs": numbers}
-    path = tmp_path / "many.yaml"
-    path.write_text(VAE + f"grid: {json.dumps(grid)}")
-    start = time.monotonic()
-    assert sweep.main(["list", str(path)]) == 2
-    assert time.monotonic() - start < 5
-    assert "100,000,000 runs, more than 1,000" in capsys.readouterr().err
 
 
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path):

@@ -55,6 +55,8 @@ def build(options):
     write(files)
     for path, content in files.items():
         _say(f"{path}  {len(content) / 1e6:.2f} MB")
+    for notice in report["front"]["notices"]:
+        _say(notice)
     if paths[1] in files:
         return 0
     _complain(reason)

@@ -72,7 +72,8 @@ def _notices(manifests, profile):
     if names := dict.fromkeys(_published(d) for d in data if not d["real"]):
         notices.append(
             f"STAND-IN DATA. Made from the built-in stand-in images, not from "
-            f"{one_line(' or '.join(names))}. Its numbers cannot be compared with published ones."
+            f"{one_line(' or '.join(names))}. Its numbers cannot be compared with published ones. "
+            "For the real images: DATA_DIR=folder make report, with files as in data/README.md."
         )
     if names := dict.fromkeys(_published(d) for d in data if _own(d)):
         titles = dict.fromkeys(_title(d) for d in data if _own(d))

@@ -38,8 +38,6 @@ def test_damaged_cache_is_made_again(root, tmp_path):
         np.testing.assert_array_equal(first.train.images, again.train.images)
 
 
-def test_without_a_place_for_the_cache_all_works(root, monkeypatch, tmp_path):
+def test_without_a_place_for_the_cache_all_works(tmp_path):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(cache, "FOLDER", tmp_path / "file" / "cache")
-    write_csv(root)
-    assert len(data.load("MNIST", "csv", root).train.images) == 3
+    assert cache.kept(tmp_path / "file" / "entry", lambda: b"x") == cache.kept(None, lambda: b"x")

@@ -74,22 +74,17 @@ def test_a_set_without_known_sha256_is_itself_if_its_labels_are(root):
     assert line == f"{labels}: row 0: label 0, expected 1..5"
 
 
-@pytest.mark.fault(104)
-def test_one_label_is_enough_only_where_none_is_needed(root):
+@pytest.mark.fault(103, 104)
+def test_one_label_and_too_few_images_are_refused_where_they_are_not_enough(root):
     write(root, [0] * 5, [0] * 3)
     line = refusal(root, "csv")
     assert line.endswith("every training label is '0', this run needs two or more")
-    assert data.load("MNIST", "csv", root, need_test_labels=False).classes == ("0",)
+    found = data.load("MNIST", "csv", root, need_test_labels=False)
+    assert found.classes == ("0",)
+    with pytest.raises(ValueError, match="5 training images, scores need 56 or more"):
+        data.check_enough(found)
+    data.check_enough(found, train=5, test=3)
+    with pytest.raises(ValueError, match="mnist_test.csv: 3 test images, scores need 4 or more"):
+        data.check_enough(found, train=5, test=4)
     write(root, [0, 0, 0, 1], [0, 1])  # the first three are of one class
     assert "the first 3 training images: every" in refusal(root, "csv", train_limit=3)
-
-
-@pytest.mark.fault(103)
-def test_too_few_images_for_scores_are_refused(root):
-    write(root, np.arange(56) % 3, np.arange(49) % 3)
-    found = data.load("MNIST", "csv", root)
-    with pytest.raises(ValueError, match="mnist_test.csv: 49 test images, scores need 50 or more"):
-        data.check_enough(found)
-    data.check_enough(found, test=49)
-    with pytest.raises(ValueError, match="56 training images, scores need 57 or more"):
-        data.check_enough(found, train=57, test=1)

@@ -59,14 +59,13 @@ def cell(line, column, value):
 
 
 FAULTS = [
-    *((cell(2, 5, bad), f":2:5: {bad!r}") for bad in ["", "x", "NA", "256", "-1", "1.5", "1e3"]),
+    *((cell(2, 5, bad), f":2:5: {bad!r}") for bad in ["", "NA", "256", "-1", "1.5", "1e3"]),
     *((cell(2, 5, bad), f":2:5: {bad!r}") for bad in [" 1", "1_0", '"1"', "1\r", "\0"]),
-    *((cell(3, 1, bad), f":3:1: {bad!r}") for bad in ["256", "NA", "label", "9" * 40]),
+    *((cell(3, 1, bad), f":3:1: {bad!r}") for bad in ["256", "label", "9" * 40]),
     *((cell(1, column, "x"), f":1:{column}: 'x'") for column in (1, 3, 785)),
     *((cell(n, 785, "1,2"), f":{n}: 786 fields, expected 785") for n in (1, 2)),
     (GOOD.replace("\n", "\n\n", 1), ":2: 1 fields, expected 785"),
     (GOOD.replace("\n", "\r", 1), ":1: 1569 fields"),
-    ("<html>404</html>\n", ":1: 1 fields, expected 785"),
     (NAMES[1].replace("label", "pixel0") + "\n" + GOOD, ":1:1: 'pixel0'"),
     ((NAMES[0] + "\n") * 2 + GOOD, ":2:1: 'label'"),
     (GOOD[:-1], ":3: no end of line"),

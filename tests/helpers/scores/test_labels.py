@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import data, scores
-from helpers.scores import labels, network, samples, setting, tables
+from helpers import scores
+from helpers.scores import labels, network, setting
 
 
 def values(result):
@@ -46,10 +46,3 @@ def test_one_class_and_one_image_are_noticed(digits, options, sampler):
     same = np.repeat(digits.train.images[:1], 300, 0)
     found = values(scores.gan(digits, sampler(same), **options))
     assert found["diversity"] < 1e-6 and found["recall"] == 0
-
-
-def test_a_taught_network_learns(digits):
-    pair = torch.from_numpy(digits.train.images[:500]), torch.from_numpy(digits.train.labels[:500])
-    small = data.Images(digits.test.images[:200], digits.test.labels[:200])
-    first, second = (network.accuracy(network.fit(*pair, 10, 40, s), small) for s in (0, 1))
-    assert first > 0.5 and first != second  # fresh weights

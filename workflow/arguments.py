@@ -6,6 +6,7 @@ Every refusal is a ValueError whose text starts with the file or the parameter's
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -35,11 +36,10 @@ class Parameter(NamedTuple):
 
 def read_notebook(path):
     """The notebook at `path`, version 4; ValueError if it is none."""
+    data = _bytes(path, "notebook")
     try:
-        notebook = nbformat.reads(_bytes(path, "notebook").decode("utf-8"), as_version=4)
+        notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
         nbformat.validate(notebook)
-    except OSError:
-        raise
     except Exception as error:  # nbformat meets damage with half a dozen kinds of exception
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(f"{path}: not a readable notebook: {reason}") from None
@@ -107,13 +107,11 @@ def given(path, files=(), pairs=()):
 def typed(name, value, kind, word=False):
     """The value, which must be of that kind: 1 is a fine float, "64" and True are no ints.
 
-    A word of the command line is read as that kind first. So is text where a float is due: YAML
-    1.1 takes 1e-4, without a point, for text.
+    A word of the command line is read as that kind first.
     """
     adapter, wanted = KINDS[kind]
     try:
-        read = word or kind == "float" and isinstance(value, str)
-        return adapter.validate_python(_read(value, kind) if read else value)
+        return adapter.validate_python(_read(value, kind) if word else value)
     except (ValueError, RecursionError):
         raise ValueError(f"{name} must be {wanted}, got {params.shown(value)}") from None
 
@@ -130,7 +128,7 @@ def read_yaml(path):
     """The mapping in a YAML file (JSON is one too): the safe loader's, without its surprises.
 
     A repeated key, of which that loader keeps the last, and an alias, of which a few lines can
-    stand for gigabytes, raise ValueError.
+    stand for gigabytes, raise ValueError; 1e-4, text in YAML 1.1, is a number.
     """
     data = _bytes(path, "file of parameters")
     try:
@@ -162,6 +160,11 @@ class _StrictLoader(yaml.SafeLoader):
 
     def _refuse(self, reason, where):
         raise yaml.constructor.ConstructorError(None, None, reason, where)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+$"), [*"+-0123456789"]
+)
 
 
 def _bytes(path, what):

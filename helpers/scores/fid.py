@@ -1,4 +1,4 @@
-"""Do generated images look like real ones, are all kinds there, and are they new?
+"""Do generated images look like real ones (FID, KID), are all kinds there, and are they new?
 
 Distances and overlaps of two clouds of features, and the nearest image by pixels. Work stays on
 the device of the tensors, all-pairs work goes block by block (BLOCK entries of the distance
@@ -85,12 +85,13 @@ def manifold(real, fake, k=5):
 
 
 def reconstructions(setting, encode, decode, fid):
-    """The entry "fid_recon": training images that were encoded and decoded; fid: that entry."""
+    """{"fid_recon": entry} of training images that were encoded and decoded; fid: that entry."""
     codes = encode(pixels(training(setting)[0], setting.device))[0]
     images = from_unit(decode(codes)).view(-1, 28, 28)
     seen = network.look(setting.network.net, images)
     value = frechet(seen.features, setting.real.features)
-    return tables.entry("fid_recon", [value], fid["floor"], fid["ceiling"], n=len(images))
+    limits = fid["floor"], fid["ceiling"]
+    return {"fid_recon": tables.entry("fid_recon", [value], *limits, n=len(images))}
 
 
 # --- New, or copied? -------------------------------------------------------------------------

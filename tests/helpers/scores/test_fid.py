@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import scores
 from helpers.data import download as vision
-from helpers.scores import likelihood, samples
+from helpers.scores import fid, likelihood
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ def test_frechet_and_kernel_distance_match_torchmetrics(clouds):
             return x.flatten(1)[:, :16]
 
     a, b = (cloud.view(-1, 1, 4, 4) for cloud in clouds)
-    fid = FrechetInceptionDistance(Stretch(), normalize=False, input_img_size=(1, 4, 4))
+    frechet = FrechetInceptionDistance(Stretch(), normalize=False, input_img_size=(1, 4, 4))
     n = len(b)
     kid = KernelInceptionDistance(Stretch(), subsets=1, subset_size=n)
-    for metric in (fid.set_dtype(torch.float64), kid):
+    for metric in (frechet.set_dtype(torch.float64), kid):
         metric.update(a[:n], real=True)
         metric.update(b, real=False)
     flat = a[:n].flatten(1), b.flatten(1)
-    assert samples.frechet(*flat) == pytest.approx(fid.compute().item(), rel=1e-5)
-    assert samples.kernel_distance(*flat) == pytest.approx(kid.compute()[0].item(), rel=1e-4)
+    assert fid.frechet(*flat) == pytest.approx(frechet.compute().item(), rel=1e-5)
+    assert fid.kernel_distance(*flat) == pytest.approx(kid.compute()[0].item(), rel=1e-4)
 
 
 def test_manifold_by_hand():
@@ -52,7 +52,7 @@ def test_manifold_by_hand():
     # Fake points 0.5, 1.5, 18.5, 30: they reach 1, 1, 11.5 and 11.5.
     real = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
     fake = torch.tensor([[0.5], [1.5], [18.5], [30.0]])
-    found = samples.manifold(real, fake, k=1)
+    found = fid.manifold(real, fake, k=1)
     assert found["precision"] == 2 / 4  # 18.5 and 30 lie in no real ball
     assert found["recall"] == 4 / 4  # 0, 1 and 2 lie near 0.5 or 1.5; 10 in the ball of 18.5
     assert found["density"] == (2 + 2) / 4  # 0.5 in the balls of 0, 1; 1.5 in those of 1, 2
@@ -60,11 +60,11 @@ def test_manifold_by_hand():
 
 
 def test_blocks_do_not_change_the_scores(monkeypatch, clouds):
-    whole = samples.manifold(*clouds), samples.kernel_distance(*clouds)
-    monkeypatch.setattr(samples, "BLOCK", 1000)  # three rows a block
-    assert samples.manifold(*clouds) == whole[0]
-    assert samples.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
-    distance, index = samples.nearest(*clouds)
+    whole = fid.manifold(*clouds), fid.kernel_distance(*clouds)
+    monkeypatch.setattr(fid, "BLOCK", 1000)  # three rows a block
+    assert fid.manifold(*clouds) == whole[0]
+    assert fid.kernel_distance(*clouds) == pytest.approx(whole[1], rel=1e-6)
+    distance, index = fid.nearest(*clouds)
     direct = cdist(*clouds)
     assert index.tolist() == direct.argmin(1).tolist()
     np.testing.assert_allclose(distance, direct.min(1), rtol=1e-5)
@@ -100,14 +100,14 @@ class Largest(TorchDispatchMode):
 
 
 def test_memory_stays_bounded(monkeypatch):
-    assert samples.BLOCK * 4 <= 2**25  # bytes; a handful of blocks is far from 2 GB
-    monkeypatch.setattr(samples, "BLOCK", 2**17)
+    assert fid.BLOCK * 4 <= 2**25  # bytes; a handful of blocks is far from 2 GB
+    monkeypatch.setattr(fid, "BLOCK", 2**17)
     a, b = torch.rand(2, 2000, 4, generator=torch.Generator().manual_seed(0))
     with Largest() as largest:
-        samples.kernel_distance(a, b)
-        samples.manifold(a, b)
-        samples.nearest(a, b)
-    assert largest.numel <= samples.BLOCK  # all pairs at once would be 30 times as many
+        fid.kernel_distance(a, b)
+        fid.manifold(a, b)
+        fid.nearest(a, b)
+    assert largest.numel <= fid.BLOCK  # all pairs at once would be 30 times as many
     x, codes = torch.rand(300, 784), lambda x: (x[:, :2], x[:, :2])
     with Largest() as largest:
         likelihood.log_weights(
