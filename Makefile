@@ -59,6 +59,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=smoke | draft | paper    how long to train; draft unless given"
+	@echo "  PROFILE=published                the published networks, without training"
 	@echo "  RUNFLAGS='-p epochs 50'          other parameters for every notebook"
 	@echo "  DATA_DIR=folder                  where data is looked for; data/ unless given"
 	@echo "  AUTHOR= TITLE= DATE=             for the title page"
@@ -96,6 +97,13 @@ $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS)
 $(BESIDE): notebooks/comparison.ipynb workflow/finished.py $(OUT)/02_gan.ipynb $(OUT)/03_cgan.ipynb $(HELPERS) $(ENV) | $(CHECK)
 	@$(PY) -m workflow.run $< $@ -p gan $(OUT)/02_gan.ipynb -p cgan $(OUT)/03_cgan.ipynb -p out_dir $(OUT)/runs/comparison
 
+# The published runs are restored from report/weights, not trained.
+ifeq ($(PROFILE),published)
+$(RUNS): $(OUT)/%.ipynb: build/published/runs/%/state.pt
+build/published/runs/%/state.pt: report/weights/SHA256SUMS profiles/published/%.yaml $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
+	@$(PY) -m workflow.restore $*
+endif
+
 # What a result depends on and make cannot see: these files change only when their content does.
 $(OUT)/.inputs $(OUT)/.title: FORCE $(ENV) | $(CHECK)
 	@$(PY) -m workflow.inputs $@
@@ -106,9 +114,9 @@ figures: $(ENV) | $(CHECK)  ## Figures 1 to 6 again from the published weights, 
 live: $(ENV) | $(CHECK)  ## the live figures as one page for any browser, build/live.html
 	@$(PY) -m workflow.live build/live.html
 
-# never by itself: what is published stays until somebody says so
+# never by itself: what is published stays until somebody says so; FEWER=02_gan=37: of 37 epochs
 publish: $(ENV) | $(CHECK)  ## a finished PROFILE=paper report becomes the published one
-	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper)
+	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper) $(FEWER)
 
 # --- The environment ---
 

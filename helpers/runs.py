@@ -20,13 +20,13 @@ from importlib.metadata import version
 from pathlib import Path
 from traceback import walk_tb
 
-import pandas as pd
 import torch
 from IPython import get_ipython
 
 from helpers import cgan, checkpoint, data, gan, params, paths, training, vae, weights
+from helpers import history as log
 from helpers.display import Display, prose, show
-from helpers.files import write_atomically, write_json
+from helpers.files import write_json
 from helpers.markdown import literal
 from helpers.scores import verdict
 
@@ -114,6 +114,11 @@ class Run(Display):
         for record in history:
             self._tell(record)
         if history and len(history) < self.config.epochs:
+            if any(session.get("restored") for session in self.sessions):
+                raise ValueError(
+                    f"{self.folder}: restored from published weights, without the state of Adam: "
+                    f"nothing goes on after epoch {len(history)}; set another out_dir"
+                )
             print(f"continuing after epoch {len(history)}", flush=True)
         return history
 
@@ -153,9 +158,9 @@ class Run(Display):
     # --- The end -----------------------------------------------------------------------------
 
     def finish(self, history, parts, images=None):
-        """Write history.csv, the last weights and manifest.json, and say where all of it is.
+        """Write the history, the last weights and manifest.json, and say where all of it is.
 
-        Of a GAN the discriminator's weights too.
+        Of a GAN its images (history.png) and the discriminator's weights too.
         images: (N, 28, 28) uint8 or None, real images that a figure starts from, kept with the
         weights.
         """
@@ -163,17 +168,7 @@ class Run(Display):
         if judge := getattr(parts, "discriminator", None):
             known = self.config, len(history), self.data.classes
             weights.save(self.folder, judge, *known, name="discriminator")
-        rows = [
-            {
-                name: value
-                for name, value in record._asdict().items()
-                if type(value) in (int, float)
-            }
-            for record in history
-        ]
-        write_atomically(
-            self.folder / "history.csv", pd.DataFrame(rows).to_csv(index=False).encode()
-        )
+        log.write(self.folder, history)
         manifest = self._manifest(len(history))
         write_json(self.folder / "manifest.json", manifest)
         git = manifest["git"]

@@ -1,11 +1,12 @@
 """The published results: what is kept of a finished paper run, by `make publish` only.
 
-    python -m workflow.publish build/paper    -> report/, figures/, docs/digits.gif
-    python -m workflow.publish numbers        the table of the README, from report/scores.json
+    python -m workflow.publish build/paper              -> report/, figures/, docs/digits.gif
+    python -m workflow.publish build/paper 02_gan=37    a run of 37 epochs, fewer than the paper's
+    python -m workflow.publish numbers                  the table of the README
 
-Copies the report, the executed notebooks, the six figures, scores and manifests, and adds the
-weights with their SHA-256 and a card for each model. Refuses whatever is less than the whole paper
-run on the real data, from one commit.
+Copies the report, the executed notebooks, the six figures, scores, manifests and the tables of
+sweeps, and adds weights, histories and a card for each model. Refuses whatever is less than the
+whole paper run on the real data from clean commits, and what is too large.
 """
 
 import hashlib
@@ -19,72 +20,129 @@ import nbformat
 import yaml
 from PIL import Image
 
-from helpers import figures, gan, weights
-from helpers.checkpoint import read
+from helpers import figures, gan, history, params, paths, weights
 from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from helpers.scores import tables
 
 REPORT, FIGURES, PAPER = ROOT / "report", ROOT / "figures", ROOT / "profiles" / "paper"
+PROFILE, SWEEPS = ROOT / "profiles" / "published", ROOT / "build" / "sweeps"
 SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
+MAYBE = {"mnist_vae": "01_vae"}  # a run that is published if it is there: of which notebook
+PAGES = "comparison.ipynb", "sweep.ipynb"  # executed notebooks without a training: the same
 ANIMATION = ROOT / "docs" / "digits.gif"
+MOST = {"report.html": 8, "report.pdf": 5, ".ipynb": 2, "weights": 16}  # MB
+EXTRA = {}  # {run: epochs}, such as {"02_gan": {10}}: 2.5 MB, which would make 17.7 MB of weights
 
 
-def collect(out):
+def collect(out, fewer=None):
     """Copy what is published of a finished run in `out`, with the weights and their cards.
 
+    fewer: {name: epochs} that are enough, where the paper profile asks for more.
     All of it is read and checked before the first file is written: a run that lacks something
     changes nothing. Returns a line for each file.
     """
-    scores, manifests, files, nets = {}, {}, {}, {}
-    for name in SHOWN:
+    scores, manifests, files, kept = {}, {}, {}, {}
+    for name in [*SHOWN, *(name for name in MAYBE if (out / f"{name}.ipynb").exists())]:
         notebook = f"{name}.ipynb"
-        files[REPORT / "notebooks" / notebook] = (out / notebook).read_bytes()
         manifest = manifests[name] = recorded(out / notebook)
-        check(name, manifest)
+        check(name, manifest, (fewer or {}).get(name))
         run = ROOT / manifest["folder"]
         if json.loads((run / "manifest.json").read_text("utf-8")) != manifest:
             raise ValueError(f"{notebook}: {manifest['folder']} is of another run by now")
         scores[name] = json.loads((run / "scores.json").read_text("utf-8"))
-        for number in SHOWN[name]:
+        files[REPORT / "notebooks" / notebook] = (out / notebook).read_bytes()
+        for number in SHOWN.get(name, ()):
             figure = f"figure_{number}.png"
             files[FIGURES / figure] = (run / figure).read_bytes()
             digest = hashlib.sha256(files[FIGURES / figure]).hexdigest()
             if digest != manifest["figures"].get(f"figure-{number}"):
                 raise ValueError(f"{run / figure}: not the picture of its manifest")
-        epochs = _published_epochs(manifest["parameters"])
-        for epoch in epochs:
-            weights.load(run / f"weights_{epoch}.safetensors")
-            nets[f"{name}_{epoch}.safetensors"] = (
-                run / f"weights_{epoch}.safetensors"
-            ).read_bytes()
-        files[REPORT / "weights" / f"{name}.md"] = _card(name, scores[name], manifest, epochs)
+        for public, own in kept_files(name, manifest["parameters"]).items():
+            if own.endswith(".safetensors"):
+                weights.load(run / own)
+            kept[public] = (run / own).read_bytes()
+        kept[f"{name}.md"] = _card(name, scores[name], manifest)
+        files[PROFILE / f"{name}.yaml"] = _profile(name, manifest["parameters"])
     if len({manifest["git"]["revision"] for manifest in manifests.values()}) > 1:
-        raise ValueError("the three runs are of different revisions")
-    newest = max((out / f"{name}.ipynb").stat().st_mtime_ns for name in SHOWN)
+        raise ValueError("the runs were rendered at different revisions; make report does it anew")
+    for page in PAGES:
+        if (out / page).exists():
+            files[REPORT / "notebooks" / page] = (out / page).read_bytes()
+    newest = max((out / path.name).stat().st_mtime_ns for path in files if path.suffix == ".ipynb")
     for report in ("report.html", "report.pdf"):
         if (out / report).stat().st_mtime_ns < newest:
             raise ValueError(f"{report}: older than its notebooks; make report builds it")
         files[REPORT / report] = (out / report).read_bytes()
-    files |= {REPORT / "weights" / name: content for name, content in nets.items()}
-    files[REPORT / "weights" / "SHA256SUMS"] = weights.sums(nets).encode()
-    files[ANIMATION] = animation(ROOT / manifests["02_gan"]["folder"] / "state.pt")
+    files |= _sweeps()
+    kept["SHA256SUMS"] = weights.sums(kept).encode()
+    files |= {REPORT / "weights" / name: content for name, content in kept.items()}
+    files[ANIMATION] = animation(history.read(ROOT / manifests["02_gan"]["folder"], gan.Record))
+    fit(files)
     for path, content in files.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     write_json(REPORT / "scores.json", scores)
     write_json(REPORT / "manifest.json", manifests)
-    for old in set((REPORT / "weights").iterdir()) - files.keys():
+    for old in {path for path in REPORT.glob("*/**/*") if path.is_file()} - files.keys():
         old.unlink()  # of a run with other epochs
-    return [f"{os.path.relpath(path, ROOT)}  {len(files[path]) / 1e3:,.0f} kB" for path in files]
+    said = [f"{name}: {_trained(manifest)}" for name, manifest in manifests.items()]
+    sizes = {os.path.relpath(path, ROOT): len(content) for path, content in files.items()}
+    return [*(f"{path}  {size / 1e3:,.0f} kB" for path, size in sizes.items()), *said]
 
 
-def check(name, manifest):
-    """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged."""
+def kept_files(name, p):
+    """{name in report/weights: name in the run's folder} of a run with these parameters.
+
+    Weights are those of the last epoch and, for the DCGAN, of Figures 3 to 5.
+    """
+    last, young, pair = p["epochs"], EXTRA.get(name, set()), {}
+    if "snapshot_epochs" in p:
+        young = {*young, *gan.snapshots(p["snapshot_epochs"], last)}
+    if "beta1" in p:  # two networks
+        pair[f"discriminator_{name}_{last}.safetensors"] = f"discriminator_{last}.safetensors"
+        pair[f"{name}_history.png"] = "history.png"
+    drawn = {f"{name}_{e}.safetensors": f"weights_{e}.safetensors" for e in sorted({*young, last})}
+    return drawn | pair | {f"{name}_history.csv": "history.csv"}
+
+
+def fit(files):
+    """Raise ValueError naming the first of {path: bytes}, or folder, that is larger than MOST."""
+    sizes = {path: len(content) for path, content in files.items()}
+    folder = REPORT / "weights"
+    sizes[folder] = sum(size for path, size in sizes.items() if path.parent == folder)
+    for path, size in sizes.items():
+        most = MOST.get(path.name, MOST.get(path.suffix, size))
+        if size > most * 1e6:
+            raise ValueError(f"{path}: {size / 1e6:.2f} MB, published are at most {most}")
+
+
+def _sweeps():
+    """{path: bytes} of the tables of sweeps whose runs are all real and of clean commits."""
+    found = {}
+    for path in sorted(SWEEPS.glob("*/table.json")):
+        made = json.loads(path.read_text("utf-8"))["made"]
+        if all(run["data"]["verified"] and run["git"] and run["git"]["clean"] for run in made):
+            for table in (path, path.with_suffix(".csv")):
+                content = table.read_bytes().replace(
+                    f"{paths.data_dir()}/".encode(), b"$DATA_DIR/"
+                )
+                found[REPORT / "sweeps" / path.parent.name / table.name] = content
+        else:
+            print(f"{path}: left out, not all of it is of real data and clean commits")
+    return found
+
+
+def check(name, manifest, fewer=None):
+    """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged.
+
+    fewer: the epochs that are enough, if not the paper's.
+    """
     values, where = manifest["parameters"], f"{name}.ipynb"
     if not (manifest["data"]["real"] and manifest["data"]["verified"]):
         raise ValueError(f"{where}: on {manifest['data']['where']}, not on the published images")
-    paper = {"train_limit": 0} | yaml.safe_load((PAPER / f"{name}.yaml").read_text("utf-8"))
+    paper = (PAPER / f"{MAYBE.get(name, name)}.yaml").read_text("utf-8")
+    paper = {"train_limit": 0} | yaml.safe_load(paper) | ({"epochs": fewer} if fewer else {})
     for key, least in paper.items():
         if values[key] != least and not (key != "train_limit" and values[key] > least):
             raise ValueError(f"{where}: {key} = {values[key]}, published is {least} or more")
@@ -106,18 +164,11 @@ def recorded(path):
     raise ValueError(f"{path.name}: shows no record of its run")
 
 
-def _published_epochs(p):
-    """The last epoch of a run, and for the DCGAN those of Figures 3 to 5."""
-    young = gan.snapshots(p["snapshot_epochs"], p["epochs"]) if "snapshot_epochs" in p else ()
-    return sorted({p["epochs"], *young})
-
-
-def animation(state, scale=3):
-    """The bytes of a GIF of the sixteen fixed vectors, a frame for each epoch in state.pt."""
-    history = read(state)["history"]
+def animation(history, scale=3):
+    """The bytes of a GIF of the sixteen fixed vectors, a frame for each epoch of a DCGAN."""
     frames = []
     for record in history:
-        grid = figures.tile(record["images"].numpy().reshape(2, 8, 28, 28))
+        grid = figures.tile(record.images.numpy().reshape(2, 8, 28, 28))
         frames.append(Image.fromarray(grid).resize([scale * n for n in grid.shape[::-1]], 0))
     times = [600] + [120] * (len(frames) - 2) + [2500]
     buffer = io.BytesIO()
@@ -125,23 +176,26 @@ def animation(state, scale=3):
     return buffer.getvalue()
 
 
-# A model's title, its name in the README, words of its command, its main scores
+def _profile(name, parameters):
+    """A file of all parameters of a run, which `make report PROFILE=published` gives it again."""
+    own = {k: v for k, v in parameters.items() if k not in params.SURROUNDINGS}
+    own["out_dir"] = f"build/published/runs/{name}"
+    lines = [f"{key}: {json.dumps(value)}" for key, value in own.items()]
+    return "\n".join(["# The published run; written by make publish.", *lines, ""]).encode()
+
+
+# A model's title, its name in the README, its main scores
 MODELS = {
-    "01_vae": ("VAE 784-64-16 for garments", "VAE, 3 epochs", "", ("loss", "recon_mean", "fid")),
-    "02_gan": (
-        "DCGAN generator for digits", "DCGAN, 50 epochs", " -p epochs 50",
-        ("fid", "coverage", "rarest"),
-    ),
-    "03_cgan": (
-        "Conditional generator for digits", "cGAN, 50 epochs", " -p epochs 50",
-        ("agreement", "gan_train_nn", "fid"),
-    ),
-}  # fmt: skip
+    "01_vae": ("VAE 784-64-16 for garments", "VAE", ("loss", "recon_mean", "fid")),
+    "02_gan": ("DCGAN generator for digits", "DCGAN", ("fid", "coverage", "rarest")),
+    "03_cgan": ("Conditional generator for digits", "cGAN", ("agreement", "gan_train_nn", "fid")),
+    "mnist_vae": ("VAE 784-64-16 for digits", "VAE of digits", ("loss", "recon_mean", "fid")),
+}
 CARD = """\
 # {title}
 
-Weights after {after} epochs, trained by `notebooks/{name}.ipynb` with the profile `paper` at \
-revision {revision}, on {device}, with torch {torch}; matrices are rounded to half precision.
+Trained by `notebooks/{notebook}.ipynb` with the profile `paper`: {trained}. Weights after \
+{after} epochs; matrices are rounded to half precision. `{name}_history.csv` holds every epoch.
 
 Scores after {last} epochs: {scores} (how they are computed: the report says it beside them).
 
@@ -155,33 +209,47 @@ the report. MIT License, as the rest of this project.
 """
 
 
-def _card(name, result, manifest, epochs):
+def _card(name, result, manifest):
     """The text of a page on one model: how good, how to use it, what not to expect."""
-    module, session = name.split("_")[1], manifest["trained"][-1]
+    notebook, p = MAYBE.get(name, name), manifest["parameters"]
+    module = notebook.split("_")[1]
+    own = kept_files(name, p).values()
+    after = [Path(file).stem.split("_")[1] for file in own if file.startswith("weights_")]
     chosen = [result["scores"][key] for key in MODELS[name][-1]]
     return CARD.format(
         title=MODELS[name][0],
-        after=", ".join(map(str, epochs)),
+        after=", ".join(after),
         name=name,
-        revision=session["git"]["revision"],
-        device=session["device"],
-        torch=session["torch"],
-        last=epochs[-1],
+        notebook=notebook,
+        trained=_trained(manifest),
+        last=p["epochs"],
         scores="; ".join(f"{tables.label(score)} {tables.cell(score)}" for score in chosen),
         module=module,
         inputs="torch.arange(10)" if module == "cgan" else "16",
     ).encode()
 
 
-def numbers(scores):
-    """The table of main numbers in Markdown, from the contents of report/scores.json."""
+def _trained(manifest):
+    """Who trained which epochs, and at which revision it was rendered, in words."""
+    sessions = [
+        f"epochs {one['epochs'][0]} to {one['epochs'][1]} at revision {one['git']['revision']} "
+        f"on {one['device']} with torch {one['torch']}"
+        for one in manifest["trained"]
+    ]
+    return f"{'; '.join(sessions)}; rendered at revision {manifest['git']['revision']}"
+
+
+def numbers(scores, manifests):
+    """The table of main numbers in Markdown, from report/scores.json and report/manifest.json."""
     lines = ["| model | score | value | yardstick | command |", "|---" * 5 + "|"]
-    for name, (_, title, words, keys) in MODELS.items():
+    for name in SHOWN:
+        (_, title, keys), epochs = MODELS[name], manifests[name]["parameters"]["epochs"]
+        words = f" -p epochs {epochs}" if epochs != params.defaults(name)["epochs"] else ""
         for score in (scores[name]["scores"][key] for key in keys):
             value, floor = (tables.number(score[k], score["digits"]) for k in ("value", "floor"))
             lines.append(
-                f"| {title} | {tables.label(score)} {score['better']} | {value} | {floor} "
-                f"({tables.GROUPS[score['group']][0]}) "
+                f"| {title}, {epochs} epochs | {tables.label(score)} {score['better']} | {value} "
+                f"| {floor} ({tables.GROUPS[score['group']][0]}) "
                 f"| `papermill notebooks/{name}.ipynb out.ipynb{words}` |"
             )
     return lines
@@ -190,9 +258,11 @@ def numbers(scores):
 def main(words):
     try:
         if words == ["numbers"]:
-            lines = numbers(json.loads((REPORT / "scores.json").read_text("utf-8")))
+            files = REPORT / "scores.json", REPORT / "manifest.json"
+            lines = numbers(*(json.loads(path.read_text("utf-8")) for path in files))
         else:
-            lines = collect(Path(*words))
+            fewer = dict(word.split("=") for word in words[1:])
+            lines = collect(Path(words[0]), {name: int(n) for name, n in fewer.items()})
         print("\n".join(lines), flush=True)
     except BrokenPipeError:  # whoever read this has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")

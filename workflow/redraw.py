@@ -27,8 +27,9 @@ MEAN, FAR, SHARE = 0.1, 8, 0.001  # mean change; share of pixels that change by 
 
 def draw(folder):
     """{number: PNG bytes} of Figures 1 to 6, from the weights in a folder of report/weights/."""
-    listed = (Path(folder) / "SHA256SUMS").read_text("utf-8").split()[1::2]
-    found = {Path(name).stem: weights.load(Path(folder, name)) for name in sorted(listed)}
+    listed = sorted((Path(folder) / "SHA256SUMS").read_text("utf-8").split()[1::2])
+    nets = [name for name in listed if name[0] == "0" and name.endswith(".safetensors")]
+    found = {Path(name).stem: weights.load(Path(folder, name)) for name in nets}
     garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
     first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
     a, b = garments.images
@@ -39,11 +40,13 @@ def draw(folder):
         1: figures.image_grid(first.numpy()[None], cell=0.9),
         2: figures.image_grid(steps.numpy()[None], column_labels=ends),
     }
-    grown = sorted((w for name, w in found.items() if name[:6] == "02_gan"), key=lambda w: w.epoch)
-    if len(grown) not in (3, 4):  # of Figures 3 to 5 and, if later, of the last epoch
-        raise ValueError(f"{folder}: {len(grown)} epochs of the DCGAN, must be three or four")
-    for number, (net, config, *_) in zip((3, 4, 5), grown, strict=False):
-        sixteen = gan.generate(net, gan.fixed_noise(config))
+    grown = {w.epoch: w for name, w in found.items() if name.startswith("02_gan")}
+    last = grown[max(grown)]
+    shown = gan.snapshots(last.config.snapshot_epochs, last.epoch)
+    for number, epoch in zip((3, 4, 5), shown, strict=True):
+        if epoch not in grown:
+            raise ValueError(f"{folder}: no weights of the DCGAN after {epoch} epochs")
+        sixteen = gan.generate(grown[epoch].net, gan.fixed_noise(last.config))
         drawn[number] = figures.image_grid(sixteen.numpy().reshape(2, 8, 28, 28))
     grid = cgan.generate_grid(digits.net, training.rng(digits.config.seed, "fixed noise"))
     drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.5)
