@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import data, figures, params, paths, runs
-from workflow import parameters, publish, redraw, restore
+from workflow import arguments, publish, redraw, restore
 
 PARAMETERS = {"train_limit": 0, "epochs": 3, "score_samples": 10000}
 CLEAN = {"revision": "0123456789", "clean": True}
@@ -182,7 +182,7 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
     assert names == {
         "SHA256SUMS", "01_vae.md", "02_gan.md", "03_cgan.md", "01_vae_2.safetensors",
         "01_vae_history.csv", "02_gan_history.csv", "03_cgan_history.csv", "03_cgan_2.safetensors",
-        "02_gan_history.png", "03_cgan_history.png", "discriminator_02_gan_7.safetensors",
+        "02_gan_film.png", "03_cgan_film.png", "discriminator_02_gan_7.safetensors",
         "discriminator_03_cgan_2.safetensors", *(f"02_gan_{n}.safetensors" for n in (1, 2, 4, 7)),
     }  # fmt: skip
     listed = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
@@ -233,6 +233,6 @@ def test_what_is_published_keeps_its_size_and_comes_from_one_clean_revision():
     assert len({m["git"]["revision"] for m in manifests.values()}) == 1
     assert all(m["git"]["clean"] and m["data"]["verified"] for m in manifests.values())
     for name, manifest in manifests.items():
-        said = parameters.read_yaml(publish.PROFILE / f"{name}.yaml")
+        said = arguments.read_yaml(publish.PROFILE / f"{name}.yaml")
         assert said.pop("out_dir") == f"build/published/runs/{name}"
         assert said == {key: manifest["parameters"][key] for key in said}
