@@ -193,7 +193,7 @@ MODELS = {
 CARD = """\
 # {title}
 
-Trained by `notebooks/{notebook}.ipynb` with the profile `paper`: {trained}. Weights after \
+Trained by `notebooks/{name}.ipynb` with the profile `paper`: {trained}. Weights after \
 {after} epochs; matrices are rounded to half precision. `{name}_history.csv` holds every epoch.
 
 Scores after {last} epochs: {scores} (how they are computed: the report says it beside them).
@@ -210,16 +210,13 @@ the report. MIT License, as the rest of this project.
 
 def _card(name, result, manifest):
     """The text of a page on one model: how good, how to use it, what not to expect."""
-    notebook, p = name, manifest["parameters"]
-    module = notebook.split("_")[1]
-    own = kept_files(name, p).values()
-    after = [Path(file).stem.split("_")[1] for file in own if file.startswith("weights_")]
+    p, module = manifest["parameters"], name.split("_")[1]
+    own = [Path(file).stem.split("_") for file in kept_files(name, p).values()]
     chosen = [result["scores"][key] for key in MODELS[name][-1]]
     return CARD.format(
         title=MODELS[name][0],
-        after=", ".join(after),
+        after=", ".join(words[1] for words in own if words[0] == "weights"),
         name=name,
-        notebook=notebook,
         trained=_trained(manifest),
         last=p["epochs"],
         scores="; ".join(f"{tables.label(score)} {tables.cell(score)}" for score in chosen),
