@@ -86,7 +86,7 @@ lower = $(subst TITLE,title,$(subst AUTHOR,author,$(subst DATE,date,$(1))))
 option = $(if $(value $(1)),--$(lower)="$$REPORT_$(1)")
 
 # How long it will take, said before whatever may take long.
-TOLD := $(if $(filter smoke,$(PROFILE)),,$(OUT)/.told)
+TOLD := $(if $(filter smoke published,$(PROFILE)),,$(OUT)/.told)
 $(OUT)/.told: $(wildcard notebooks/*.ipynb profiles/$(PROFILE)/*.yaml) $(HELPERS) $(OUT)/.inputs $(ENV) | $(CHECK)
 	@$(PY) -m workflow.estimate profiles/$(PROFILE) $(RUNFLAGS) && touch $@
 

@@ -1,4 +1,4 @@
-"""A run's history as two files that any program reads: history.csv, and of images history.png.
+"""A run's history as two files that any program reads: history.csv, and of images film.png.
 
 The table holds the numbers of every epoch, written so that they come back as they were; the gray
 picture a row for each epoch, in it all its images side by side. Together they are the history.
@@ -18,7 +18,7 @@ from helpers.files import write_atomically
 
 
 def write(folder, history):
-    """Write folder/history.csv and, if the records hold images, folder/history.png."""
+    """Write folder/history.csv and, if the records hold images, folder/film.png."""
     rows = [record._asdict() for record in history]
     images = [row.pop("images") for row in rows if "images" in row]
     write_atomically(Path(folder, "history.csv"), pd.DataFrame(rows).to_csv(index=False).encode())
@@ -27,7 +27,7 @@ def write(folder, history):
         about.add_text("shape", " ".join(map(str, images[0].shape)))
         picture = film.transpose(1, 2).flatten(2).flatten(0, 1).numpy()
         Image.fromarray(picture).save(file, "PNG", pnginfo=about)
-        write_atomically(Path(folder, "history.png"), file.getvalue())
+        write_atomically(Path(folder, "film.png"), file.getvalue())
 
 
 def read(folder, record_type):
@@ -35,7 +35,7 @@ def read(folder, record_type):
     with open(Path(folder, "history.csv"), encoding="utf-8", newline="") as file:
         rows = [{k: float(text) for k, text in row.items()} for row in csv.DictReader(file)]
     if "images" in record_type._fields:
-        with Image.open(Path(folder, "history.png")) as picture:
+        with Image.open(Path(folder, "film.png")) as picture:
             shape = [int(n) for n in picture.text["shape"].split()]
             film = torch.from_numpy(np.array(picture)).view(len(rows), shape[-2], -1, shape[-1])
         for row, images in zip(rows, film.transpose(1, 2), strict=True):

@@ -160,7 +160,7 @@ class Run(Display):
     def finish(self, history, parts, images=None):
         """Write the history, the last weights and manifest.json, and say where all of it is.
 
-        Of a GAN its images (history.png) and the discriminator's weights too.
+        Of a GAN its images (film.png) and the discriminator's weights too.
         images: (N, 28, 28) uint8 or None, real images that a figure starts from, kept with the
         weights.
         """

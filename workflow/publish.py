@@ -28,11 +28,9 @@ from helpers.scores import tables
 REPORT, FIGURES, PAPER = ROOT / "report", ROOT / "figures", ROOT / "profiles" / "paper"
 PROFILE, SWEEPS = ROOT / "profiles" / "published", ROOT / "build" / "sweeps"
 SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
-MAYBE = {"mnist_vae": "01_vae"}  # a run that is published if it is there: of which notebook
-PAGES = "comparison.ipynb", "sweep.ipynb"  # executed notebooks without a training: the same
 ANIMATION = ROOT / "docs" / "digits.gif"
 MOST = {"report.html": 8, "report.pdf": 5, ".ipynb": 2, "weights": 16}  # MB
-EXTRA = {}  # {run: epochs}, such as {"02_gan": {10}}: 2.5 MB, which would make 17.7 MB of weights
+EXTRA = {}  # {run: epochs}, such as {"02_gan": {10}}: 2.5 MB, which would make 17.5 MB of weights
 
 
 def collect(out, fewer=None):
@@ -43,7 +41,7 @@ def collect(out, fewer=None):
     changes nothing. Returns a line for each file.
     """
     scores, manifests, files, kept = {}, {}, {}, {}
-    for name in [*SHOWN, *(name for name in MAYBE if (out / f"{name}.ipynb").exists())]:
+    for name in SHOWN:
         notebook = f"{name}.ipynb"
         manifest = manifests[name] = recorded(out / notebook)
         check(name, manifest, (fewer or {}).get(name))
@@ -52,7 +50,7 @@ def collect(out, fewer=None):
             raise ValueError(f"{notebook}: {manifest['folder']} is of another run by now")
         scores[name] = json.loads((run / "scores.json").read_text("utf-8"))
         files[REPORT / "notebooks" / notebook] = (out / notebook).read_bytes()
-        for number in SHOWN.get(name, ()):
+        for number in SHOWN[name]:
             figure = f"figure_{number}.png"
             files[FIGURES / figure] = (run / figure).read_bytes()
             digest = hashlib.sha256(files[FIGURES / figure]).hexdigest()
@@ -64,11 +62,13 @@ def collect(out, fewer=None):
             kept[public] = (run / own).read_bytes()
         kept[f"{name}.md"] = _card(name, scores[name], manifest)
         files[PROFILE / f"{name}.yaml"] = _profile(name, manifest["parameters"])
-    if len({manifest["git"]["revision"] for manifest in manifests.values()}) > 1:
-        raise ValueError("the runs were rendered at different revisions; make report does it anew")
-    for page in PAGES:
-        if (out / page).exists():
-            files[REPORT / "notebooks" / page] = (out / page).read_bytes()
+    rendered = [manifest["git"] for manifest in manifests.values()]
+    for page in (out / "comparison.ipynb", out / "sweep.ipynb"):  # published if they are there
+        if page.exists():
+            files[REPORT / "notebooks" / page.name] = page.read_bytes()
+            rendered += [recorded(page)["git"]] if page.stem == "comparison" else []
+    if any(git != rendered[0] for git in rendered):
+        raise ValueError(f"notebooks of several revisions: {rendered}; make report runs them anew")
     newest = max((out / path.name).stat().st_mtime_ns for path in files if path.suffix == ".ipynb")
     for report in ("report.html", "report.pdf"):
         if (out / report).stat().st_mtime_ns < newest:
@@ -101,7 +101,7 @@ def kept_files(name, p):
         young = {*young, *gan.snapshots(p["snapshot_epochs"], last)}
     if "beta1" in p:  # two networks
         pair[f"discriminator_{name}_{last}.safetensors"] = f"discriminator_{last}.safetensors"
-        pair[f"{name}_history.png"] = "history.png"
+        pair[f"{name}_film.png"] = "film.png"
     drawn = {f"{name}_{e}.safetensors": f"weights_{e}.safetensors" for e in sorted({*young, last})}
     return drawn | pair | {f"{name}_history.csv": "history.csv"}
 
@@ -141,7 +141,7 @@ def check(name, manifest, fewer=None):
     values, where = manifest["parameters"], f"{name}.ipynb"
     if not (manifest["data"]["real"] and manifest["data"]["verified"]):
         raise ValueError(f"{where}: on {manifest['data']['where']}, not on the published images")
-    paper = (PAPER / f"{MAYBE.get(name, name)}.yaml").read_text("utf-8")
+    paper = (PAPER / f"{name}.yaml").read_text("utf-8")
     paper = {"train_limit": 0} | yaml.safe_load(paper) | ({"epochs": fewer} if fewer else {})
     for key, least in paper.items():
         if values[key] != least and not (key != "train_limit" and values[key] > least):
@@ -189,12 +189,11 @@ MODELS = {
     "01_vae": ("VAE 784-64-16 for garments", "VAE", ("loss", "recon_mean", "fid")),
     "02_gan": ("DCGAN generator for digits", "DCGAN", ("fid", "coverage", "rarest")),
     "03_cgan": ("Conditional generator for digits", "cGAN", ("agreement", "gan_train_nn", "fid")),
-    "mnist_vae": ("VAE 784-64-16 for digits", "VAE of digits", ("loss", "recon_mean", "fid")),
 }
 CARD = """\
 # {title}
 
-Trained by `notebooks/{notebook}.ipynb` with the profile `paper`: {trained}. Weights after \
+Trained by `notebooks/{name}.ipynb` with the profile `paper`: {trained}. Weights after \
 {after} epochs; matrices are rounded to half precision. `{name}_history.csv` holds every epoch.
 
 Scores after {last} epochs: {scores} (how they are computed: the report says it beside them).
@@ -211,16 +210,13 @@ the report. MIT License, as the rest of this project.
 
 def _card(name, result, manifest):
     """The text of a page on one model: how good, how to use it, what not to expect."""
-    notebook, p = MAYBE.get(name, name), manifest["parameters"]
-    module = notebook.split("_")[1]
-    own = kept_files(name, p).values()
-    after = [Path(file).stem.split("_")[1] for file in own if file.startswith("weights_")]
+    p, module = manifest["parameters"], name.split("_")[1]
+    own = [Path(file).stem.split("_") for file in kept_files(name, p).values()]
     chosen = [result["scores"][key] for key in MODELS[name][-1]]
     return CARD.format(
         title=MODELS[name][0],
-        after=", ".join(after),
+        after=", ".join(words[1] for words in own if words[0] == "weights"),
         name=name,
-        notebook=notebook,
         trained=_trained(manifest),
         last=p["epochs"],
         scores="; ".join(f"{tables.label(score)} {tables.cell(score)}" for score in chosen),

@@ -20,22 +20,19 @@ from workflow import arguments, publish
 
 def restore(name):
     """Write the folder that profiles/published names; whatever run was there is replaced."""
-    folder, notebook = publish.REPORT / "weights", publish.MAYBE.get(name, name)
-    own = arguments.given(
-        ROOT / "notebooks" / f"{notebook}.ipynb", [publish.PROFILE / f"{name}.yaml"]
-    )
-    values = params.defaults(notebook) | own | {"resume": False, "device": "cpu"}
-    run = runs.start(notebook, values)
+    folder, notebook = publish.REPORT / "weights", ROOT / "notebooks" / f"{name}.ipynb"
+    own = arguments.given(notebook, [publish.PROFILE / f"{name}.yaml"])
+    run = runs.start(name, params.defaults(name) | own | {"resume": False, "device": "cpu"})
     if not run.data.verified:
-        raise ValueError(f"{run.data.where}: not the published images, which the scores need")
+        raise ValueError(f"{run.data.where}: not the real {run.data.name}, which the scores need")
     listed = (folder / "SHA256SUMS").read_text("utf-8")
-    for public, kept in publish.kept_files(name, values).items():
+    for public, kept in publish.kept_files(name, own).items():
         content = (folder / public).read_bytes()
         if weights.sums({public: content}) not in listed:
             raise ValueError(f"{folder / public}: not the bytes that SHA256SUMS lists")
         write_atomically(run.folder / kept, content)
-    build, labeled = run.module.build, hasattr(run.module, "mix_labels")
-    parts = build(run.config, *([len(run.data.classes)] if labeled else []), run.device)
+    labeled = [len(run.data.classes)] if name == "03_cgan" else []
+    parts = run.module.build(run.config, *labeled, run.device)
     for part, net in parts._asdict().items():
         if isinstance(net, torch.nn.Module):
             kind = "discriminator" if part == "discriminator" else "weights"
@@ -52,4 +49,5 @@ if __name__ == "__main__":
     try:
         restore(*sys.argv[1:])
     except (OSError, ValueError) as error:
-        sys.exit(str(error))
+        named = getattr(error, "filename", None)
+        sys.exit(f"{named}: {error.strerror}" if named else str(error))

@@ -182,7 +182,7 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
     assert names == {
         "SHA256SUMS", "01_vae.md", "02_gan.md", "03_cgan.md", "01_vae_2.safetensors",
         "01_vae_history.csv", "02_gan_history.csv", "03_cgan_history.csv", "03_cgan_2.safetensors",
-        "02_gan_history.png", "03_cgan_history.png", "discriminator_02_gan_7.safetensors",
+        "02_gan_film.png", "03_cgan_film.png", "discriminator_02_gan_7.safetensors",
         "discriminator_03_cgan_2.safetensors", *(f"02_gan_{n}.safetensors" for n in (1, 2, 4, 7)),
     }  # fmt: skip
     listed = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
