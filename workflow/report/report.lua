@@ -191,12 +191,17 @@ local function norms(tex)
     :gsub("\1", "\\|"))
 end
 
--- MathML has no thin space between the name of a function and its argument, as in log p.
+-- MathML has no thin space around the name of a function, as in 2 log p; a bracket with an exponent
+-- does not grow unless it is in a row of its own; and a star is not a raised asterisk.
 local space = '<mspace width="0.167em"/>'
-local applied = "<mo>&#8289;</mo></mrow>"
+local name, apply = '<mrow><mi mathvariant="normal">%a+</mi>', "<mo>&#8289;</mo>"
 local function spaced(markup)
-  return (markup:gsub("(" .. applied .. ")(<m[^o])", "%1" .. space .. "%2")
-    :gsub("(" .. applied .. "<m[in]>[^<]*</m[in]></m%a+>)(<m[^o])", "%1" .. space .. "%2"))
+  return (markup:gsub("(<m[us]%a+>" .. name .. ")" .. apply .. "(</mrow>.-</m[us]%a+>)", "%1%2" .. space)
+    :gsub("(" .. apply .. "</mrow>)(<m[^o])", "%1" .. space .. "%2")
+    :gsub("([%w>]</m[sni]%l*>)(" .. name .. ")", "%1" .. space .. "%2")
+    :gsub("(</munder>)(<m[^o])", "%1" .. space .. "%2")
+    :gsub("(<ms[^>]*>)(<mo minsize[^>]*>[^<]*</mo>)", "%1<mrow>%2</mrow>")
+    :gsub("<mo>%*</mo>", "<mo>∗</mo>"))
 end
 
 local function mathematics(el)
