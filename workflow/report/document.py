@@ -10,7 +10,7 @@ from nbconvert.filters import strip_ansi
 
 from workflow.report.check import picture_of, picture_size
 
-TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 3.8  # inches of a page that a figure may fill
+TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 5.4  # inches of a page that a figure may fill
 
 # Control characters, separators that end a line for Typst, marks that turn the direction of
 # writing, halves of characters.
