@@ -33,15 +33,13 @@ class Display:
         """Write the picture into the run's folder and display the same bytes.
 
         label: what prose refers to; "figure-1" to "figure-6" are the assignment's figures, whose
-        files are figure_1.png to figure_6.png.
+        files are figure_1.png to figure_6.png. Others are named by label: <label>.svg or .png.
         """
         numbered = re.fullmatch(r"figure-([1-6])", label)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        png = buffer.getvalue()
+        mime, content = _drawn(figure)
         name = f"figure_{numbered[1]}" if numbered else self._new(label)
-        write_atomically(self.folder / f"{name}.png", png)
-        digest = self.figures[label] = hashlib.sha256(png).hexdigest()
+        write_atomically(self.folder / f"{name}.{mime[6:9]}", content)
+        digest = self.figures[label] = hashlib.sha256(content).hexdigest()
         caption += self.note
         title = f"Figure {numbered[1]}" if numbered else "Figure"
         report = {"kind": "figure", "label": label, "caption": caption, "alt": alt}
@@ -50,7 +48,8 @@ class Display:
         text = f"{title}. {caption} [sha256 {digest[:12]}]"
         beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
         show(prose(f'<a id="{label}"></a>'), beside)
-        show({"image/png": png, "text/plain": text}, report, {"image/png": shown})
+        picture = content.decode() if mime == "image/svg+xml" else content
+        show({mime: picture, "text/plain": text}, report, {mime: shown})
         show(prose(f"**{title}.** {caption}"), beside)
 
     def table(self, label, content, caption):
@@ -88,6 +87,15 @@ class Display:
             raise ValueError(f"label {label!r} is there twice")
         self.labels.add(label)
         return label
+
+
+def _drawn(figure):
+    """(type, bytes): images as PNG, a chart as SVG; the same bytes whenever it is drawn."""
+    kind = "png" if any(axes.images for axes in figure.axes) else "svg"
+    unsaid = {"png": ["Software"], "svg": ["Date", "Creator"]}[kind]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=dict.fromkeys(unsaid))
+    return {"png": "image/png", "svg": "image/svg+xml"}[kind], buffer.getvalue()
 
 
 def _table(label, caption, columns, rows):

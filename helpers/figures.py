@@ -7,6 +7,7 @@ modules, because every figure of the notebooks is here and shares the parts at t
 
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,17 +17,29 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as in a notebook
     os.environ.pop("MPLBACKEND", None)  # the name of no backend would stop the next import
 import matplotlib  # noqa: E402
+from matplotlib import font_manager  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator  # noqa: E402
 
-matplotlib.rcdefaults()  # a reader's own matplotlibrc would turn images upside down, say
-
-BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
-WIDTH = 6.4  # of the report's text
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe & Ito 2008
+GRAY = "#757575"  # can be read on white and on black
+WIDTH = 6.2  # of the report's text: a chart is printed in its own size
 TALLEST = 8.0  # rows of images that leave room for a caption
 GAP = 2  # pixels between images
 SMALL = 8.5  # points
 LETTER = 0.072  # inches, of that size
+
+# The typeface of the PDF, drawn as outlines, so that a chart looks the same wherever it is shown;
+# a name in letters that it lacks is set in the other one.
+font_manager.fontManager.addfont(Path(__file__).with_name("LibertinusSerif.otf"))
+matplotlib.rcdefaults()  # a reader's own matplotlibrc would turn images upside down, say
+matplotlib.rcParams |= {
+    "font.family": ["Libertinus Serif", "DejaVu Sans"],
+    "font.size": SMALL,
+    "axes.titlesize": SMALL,
+    "legend.frameon": False,
+    "svg.hashsalt": "report",  # equal charts are equal bytes
+}
 
 
 def image_grid(images, row_labels=None, column_labels=None, cell=0.56):
@@ -44,7 +57,8 @@ def image_grid(images, row_labels=None, column_labels=None, cell=0.56):
     left = 0.1 + LETTER * longest if row_labels else 0.02
     top = 0.24 if column_labels else 0.02
     width, height = mosaic.shape[1] * scale, mosaic.shape[0] * scale
-    figure = Figure((left + width + 0.02, top + height + 0.02), dpi=200)
+    # nothing behind the images and their labels, so that they stand on dark paper too
+    figure = Figure((left + width + 0.02, top + height + 0.02), dpi=200, facecolor="none")
     axes = figure.add_axes(
         [
             left / figure.get_figwidth(),
@@ -53,13 +67,15 @@ def image_grid(images, row_labels=None, column_labels=None, cell=0.56):
             height / figure.get_figheight(),
         ]
     )
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+    shown = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest", "aspect": "auto"}
+    axes.imshow(mosaic, alpha=tile(np.ones_like(images), gap=0).astype(float), **shown)
     axes.set_axis_off()
     centers = np.arange(max(rows, columns)) * (28 + GAP) + 13.5
+    gray = {"color": GRAY, "parse_math": False}
     for y, text in zip(centers, row_labels, strict=False):
-        axes.text(-4, y, text, ha="right", va="center", fontsize=SMALL, parse_math=False)
+        axes.text(-4, y, text, ha="right", va="center", **gray)
     for x, text in zip(centers, column_labels or (), strict=False):
-        axes.text(x, -4, text, ha="center", va="bottom", fontsize=SMALL, parse_math=False)
+        axes.text(x, -4, text, ha="center", va="bottom", **gray)
     return figure
 
 
@@ -68,11 +84,11 @@ def cut(text, most=16):
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
-def tile(images):
+def tile(images, gap=255):
     """(rows, columns, 28, 28) uint8 -> one image, GAP white pixels between its parts."""
     rows, columns, height, width = images.shape
     canvas = np.full(
-        (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), 255, dtype=np.uint8
+        (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), gap, dtype=np.uint8
     )
     for row in range(rows):
         for column in range(columns):
@@ -122,7 +138,6 @@ def label_ends(axes, ends, height):
             textcoords="offset points",
             color=color,
             va="center",
-            fontsize=SMALL,
             annotation_clip=False,
             parse_math=False,
         )
@@ -163,7 +178,7 @@ def generator_losses():
         ):
             axes.plot(a, values, color=color, lw=1.6, label=name)
         finish(axes, "logit of a generated image", ylabel)
-    left.legend(frameon=False, fontsize=SMALL)
+    left.legend()
     return figure
 
 
@@ -180,7 +195,7 @@ def histograms(groups, xlabel, bins=60):
         density, _ = np.histogram(values, edges, density=True)
         axes.stairs(density, edges, color=color, lw=1.6, label=name)
     finish(axes, xlabel, "density")
-    axes.legend(frameon=False, fontsize=SMALL)
+    axes.legend()
     return figure
 
 
@@ -196,11 +211,11 @@ def codes(mu, labels, classes, i, j, shown=2000):
     figure = Figure((WIDTH, 1.42 * rows + 0.2), dpi=200, layout="constrained")
     for panel, own in enumerate(panels):
         axes = figure.add_subplot(rows, columns, panel + 1)
-        axes.scatter(mu[:, j], mu[:, i], s=1.5, color="#c8c8c8", lw=0)
+        axes.scatter(mu[:, j], mu[:, i], s=1.5, color="#c8c8c8", lw=0, rasterized=True)
         if own is not None:
             inside = np.asarray(labels)[:shown] == own
-            axes.scatter(mu[inside, j], mu[inside, i], s=2.5, color=BLUE, lw=0)
-            axes.set_title(cut(classes[own]), fontsize=SMALL, parse_math=False, pad=2)
+            axes.scatter(mu[inside, j], mu[inside, i], s=2.5, color=BLUE, lw=0, rasterized=True)
+            axes.set_title(cut(classes[own]), parse_math=False, pad=2)
         turn = np.linspace(0, 2 * np.pi, 200)
         for radius in (1.177, 2.448):  # of a Gaussian in two dimensions
             axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=GRAY, lw=0.7)
@@ -231,7 +246,7 @@ def network(stages):
             )
     top = max(high for _, high, _ in names) + 0.15
     for middle, _, text in names:
-        axes.text(middle, top, text, ha="center", va="bottom", fontsize=SMALL, parse_math=False)
+        axes.text(middle, top, text, ha="center", va="bottom", parse_math=False)
     axes.set(xlim=(-0.5, x - 0.4), ylim=(-top, top + 0.9))
     axes.set_axis_off()
     return figure
@@ -259,7 +274,8 @@ def matrix(values, labels, xlabel, ylabel):
     size = min(WIDTH, 0.8 + 0.34 * len(names) + LETTER * (max(map(len, names)) - 1))
     figure = Figure((size, size * 0.94), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
+    axes.pcolormesh(range(len(names)), range(len(names)), values, cmap="Blues", vmin=0, vmax=1)
+    axes.set(aspect="equal", ylim=axes.get_ylim()[::-1])
     _name_columns(axes, names, 0.34)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     for (row, column), value in np.ndenumerate(values):
@@ -272,7 +288,6 @@ def matrix(values, labels, xlabel, ylabel):
                 ha="center",
                 va="center",
                 color=color,
-                fontsize=8,
             )
     finish(axes, xlabel, ylabel)
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -291,9 +306,8 @@ def _name_columns(axes, labels, width):
 def finish(axes, xlabel, ylabel):
     """The common look: two spines, small text."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(xlabel, fontsize=SMALL, parse_math=False)
-    axes.set_ylabel(ylabel, fontsize=SMALL, parse_math=False)
-    axes.tick_params(labelsize=SMALL)
+    axes.set_xlabel(xlabel, parse_math=False)
+    axes.set_ylabel(ylabel, parse_math=False)
 
 
 def examples_by_class(images, num_classes, columns=10):

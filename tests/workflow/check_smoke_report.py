@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import paper
 import pytest
 import report_fixture as fixture
 from bs4 import BeautifulSoup
@@ -72,6 +73,24 @@ def test_the_numbers_of_the_abstract_are_those_of_the_scores(page):
         digits = len(number.partition(".")[2])
         rounded = {f"{abs(value):,.{digits}f}" for value in known if value is not None}
         assert number in rounded, f"{number} in the abstract is no score of these runs"
+
+
+def test_no_page_has_a_hole_and_nothing_runs_into_the_margin(pdf):
+    """White of at most a tenth of the page in one piece, but at the end of the document."""
+    drawn = paper.sheets((FOLDER / "report.pdf").read_bytes(), len(pdf.pages))
+    gaps = {number: paper.gap(ink) for number, ink in enumerate(drawn[:-1], 1)}
+    assert {number: gap for number, gap in gaps.items() if gap > 0.1} == {}
+    assert [number for number, ink in enumerate(drawn, 1) if paper.overflows(ink)] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_color_of_text_can_be_read_in_both_schemes(page, scheme):
+    colors = paper.schemes(page.style.text)[scheme == "dark"]
+    words = ["text", "soft", "link", "accent"]
+    code = ["keyword", "string", "number", "comment", "name", "text", "soft"]
+    pairs = [(w, "paper") for w in words] + [(c, "panel") for c in code] + [("text", "notice")]
+    contrasts = {pair: paper.contrast(*(colors[name] for name in pair)) for pair in pairs}
+    assert {pair: value for pair, value in contrasts.items() if value < 4.5} == {}
 
 
 def test_the_page_has_its_parts(page):

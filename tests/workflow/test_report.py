@@ -118,7 +118,7 @@ def test_notebook_parts_are_where_they_belong(whole):
         assert absent not in main and absent not in whole.text
     labels = [s.text for s in page.select("details.code summary")]
     assert labels.count("Parameters of this run") == 3
-    assert labels.count("Code: Draw the samples") == 3 and "Code" in labels
+    assert labels.count("Code: Draw the samples") == 3 and "Code: The model" in labels
     assert [d.p.text for d in page.select("div.listing")] == ["helpers/gan.py: Generator"] * 3
     shown = [pre.text for pre in page.select("pre.python") if not pre.find_parent("details")]
     assert sum("train(config, seed=0)" in text for text in shown) == 3

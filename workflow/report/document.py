@@ -10,7 +10,7 @@ from nbconvert.filters import strip_ansi
 
 from workflow.report.check import picture_of, picture_size
 
-TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 3.8  # inches of a page that a figure may fill
+TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 5.4  # inches of a page that a figure may fill
 
 # Control characters, separators that end a line for Typst, marks that turn the direction of
 # writing, halves of characters.
@@ -70,12 +70,13 @@ def table_item(report, at, notebook=""):
 
 def items_of(nb, path):
     """The items of one notebook, in order. What it says of its provenance is in the appendix."""
-    notebook = one_line(path.stem)
+    notebook, heading = one_line(path.stem), ""
     for number, cell in enumerate(nb.cells, 1):
         tags, at = cell.metadata.get("tags", []), f"{notebook}, cell {number}"
         if "remove-cell" in tags:
             continue
         if cell.cell_type == "markdown":
+            heading = ([heading] + re.findall(r"^#+ +(.+)", cell.source, re.M))[-1]
             yield text_item(cell.source, at, notebook)
         if cell.cell_type != "code":
             continue
@@ -84,19 +85,23 @@ def items_of(nb, path):
             code = place | {"kind": "Code", "language": "python", "text": source}
             hidden = "hide-input" in tags
             if hidden or "parameters" in tags or "injected-parameters" in tags:
-                code |= {"title": _code_title(source, tags), "folded": True, "hidden": hidden}
+                code |= {
+                    "title": _code_title(source, tags, heading),
+                    "folded": True,
+                    "hidden": hidden,
+                }
             yield code
         for output in cell.outputs:
             yield from _output(output, place)
 
 
-def _code_title(source, tags):
+def _code_title(source, tags, heading):
     if "injected-parameters" in tags:
         return "Parameters of this run"
     if "parameters" in tags:
         return "Parameters and their defaults"
     comment = re.match(r"# *(.+)", source)
-    return f"Code: {comment[1].rstrip('. ')}" if comment else "Code"
+    return one_line(f"Code: {(comment[1] if comment else heading).rstrip('. ')}")
 
 
 def _output(output, place):

@@ -191,12 +191,17 @@ local function norms(tex)
     :gsub("\1", "\\|"))
 end
 
--- MathML has no thin space between the name of a function and its argument, as in log p.
+-- MathML has no thin space around the name of a function, as in 2 log p; a bracket with an exponent
+-- does not grow unless it is in a row of its own; and a star is not a raised asterisk.
 local space = '<mspace width="0.167em"/>'
-local applied = "<mo>&#8289;</mo></mrow>"
+local name, apply = '<mrow><mi mathvariant="normal">%a+</mi>', "<mo>&#8289;</mo>"
 local function spaced(markup)
-  return (markup:gsub("(" .. applied .. ")(<m[^o])", "%1" .. space .. "%2")
-    :gsub("(" .. applied .. "<m[in]>[^<]*</m[in]></m%a+>)(<m[^o])", "%1" .. space .. "%2"))
+  return (markup:gsub("(<m[us]%a+>" .. name .. ")" .. apply .. "(</mrow>.-</m[us]%a+>)", "%1%2" .. space)
+    :gsub("(" .. apply .. "</mrow>)(<m[^o])", "%1" .. space .. "%2")
+    :gsub("([%w>]</m[sni]%l*>)(" .. name .. ")", "%1" .. space .. "%2")
+    :gsub("(</munder>)(<m[^o])", "%1" .. space .. "%2")
+    :gsub("(<ms[^>]*>)(<mo minsize[^>]*>[^<]*</mo>)", "%1<mrow>%2</mrow>")
+    :gsub("<mo>%*</mo>", "<mo>∗</mo>"))
 end
 
 local function mathematics(el)
@@ -283,8 +288,9 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  if #it.rows <= 12 then return { el } end  -- a longer one breaks, and repeats its head
-  return { block("#[#show figure: set block(breakable: true)"), el, block("]") }
+  local rule = #it.rows <= 12 and "set figure(placement: auto)"
+    or "show figure: set block(breakable: true)"  -- and its head is repeated
+  return { block("#[#" .. rule), el, block("]") }
 end
 
 -- Numbering: first through all items, because a reference may point forward -------------------------
@@ -308,7 +314,7 @@ local function enter_heading(el)
       number, word = string.char(64 + counts.appendix), "Appendix"
     else  -- "Problem 2: a GAN" is section 2
       counts.section = tonumber(text:match("^Problem (%d+)")) or counts.section + 1
-      number, word = tostring(counts.section), text:match("^Problem %d") and "Problem"
+      number, word = tostring(counts.section), text:match("^Problem %d") and "Problem" or "Section"
     end
     counts.top = number
   elseif numbered then
@@ -324,8 +330,8 @@ local function enter_heading(el)
   local target = { kind = "Section", number = number, word = word, id = id, title = text }
   if depth == 1 and not labels[item.notebook .. "#"] then enter("", target) end
   enter(item.notebook == "" and label:lower() or label, target)
-  local shown = word == "Appendix" and "Appendix " .. number
-    or (word or depth > 2) and "" or number  -- what stands before the title
+  local shown = depth == 2 and number  -- what stands before the title
+    or numbered and depth == 1 and word ~= "Problem" and word .. " " .. number or ""
   headings:insert { level = depth, label = shown, id = id }
   return pandoc.Header(depth, el.content, pandoc.Attr("", {}, { entry = tostring(#headings) }))
 end
@@ -369,10 +375,16 @@ function Reader(input)
     if not html then part:insert(block("// at: " .. it.at)) end
     part:extend(render[it.kind](it))
   end
-  local front = job.front
+  local front, strip = job.front, pandoc.List {}
+  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page of the PDF too
+    if it.kind == "Figure" and it.number:match("^[156]$") and not html then
+      strip:insert("image(" .. quoted(it.src) .. ", width: 100%)")
+    end
+  end
   local function all(texts) return pandoc.List(texts):map(plain) end
   return pandoc.Pandoc(body, {
     pagetitle = plain(front.title), subtitle = plain(front.subtitle), date = plain(front.date),
+    strip = strip:map(function(image) return pandoc.Inlines { pandoc.RawInline(raw, image) } end),
     authors = all(front.authors), notices = all(front.notices), facts = all(front.facts),
     abstract = abstract, contents = html and pandoc.Blocks { block(contents()) } or nil,
   })
