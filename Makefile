@@ -12,6 +12,8 @@ BESIDE := $(OUT)/comparison.ipynb
 # more words for workflow.run, and for workflow.report.build
 RUNFLAGS :=
 REPORTFLAGS :=
+# no: a report.html without live figures, and so without any script
+LIVE := yes
 # where PyTorch's builds without CUDA are; asked only by setup, and only where there is no GPU
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -40,11 +42,13 @@ export GOMP_SPINCOUNT TORCH_INDEX
 export REPORT_TITLE := $(value TITLE)
 export REPORT_AUTHOR := $(value AUTHOR)
 export REPORT_DATE := $(value DATE)
+export REPORT_LIVE := $(value LIVE)
 export RUN_SETTINGS := $(PROFILE) $(value RUNFLAGS)
 unexport TITLE AUTHOR DATE RUNFLAGS
 
 HELPERS := $(filter-out helpers/explorer/%,$(wildcard helpers/*.py helpers/*/*.py))
-REPORT := $(wildcard workflow/report/* workflow/report/*/* workflow/report/*/*/*)
+REPORT := $(wildcard workflow/report/* workflow/report/*/* workflow/report/*/*/*) \
+  workflow/live.py $(wildcard helpers/explorer/*.*)
 START := $(shell date +%s)
 seconds = seconds=$$(( $$(date +%s) - $(START) )); \
   took="$$(( seconds / 60 )) min $$(( seconds % 60 )) s"
@@ -63,6 +67,7 @@ help:  ## this list
 	@echo "  RUNFLAGS='-p epochs 50'          other parameters for every notebook"
 	@echo "  DATA_DIR=folder                  where data is looked for; data/ unless given"
 	@echo "  AUTHOR= TITLE= DATE=             for the title page"
+	@echo "  LIVE=no                          a report.html without live figures and script"
 	@echo "  PY=python                        use that python and its packages, make no .venv"
 
 # many runs; LUCK is their section of the report, where there are some
@@ -79,6 +84,7 @@ report: $(OUT)/report.html $(OUT)/report.pdf  ## run the notebooks, build the re
 # here % can only be the dot.
 $(OUT)/report%html $(OUT)/report%pdf: $(RUNS) $(BESIDE) $(LUCK) $(REPORT) $(OUT)/.title $(ENV) | $(CHECK)
 	@$(PY) -m workflow.report.build $(RUNS) $(BESIDE) $(LUCK) --out $(OUT) --profile $(PROFILE) $(REPORTFLAGS) \
+	  $(if $(filter no,$(LIVE)),--no-live) \
 	  $(foreach word,TITLE AUTHOR DATE,$(call option,$(word)))
 	@$(PY) -m workflow.inputs $(OUT)/.inputs --settle
 
@@ -194,7 +200,7 @@ test-system:
 # Copies: a notebook that JupyterLab has saved is no longer the one that everybody else has.
 lab: $(ENV) | $(CHECK)  ## JupyterLab with copies of the notebooks, in build/lab/; LABFLAGS=...
 	@$(PY) -m workflow.notebooks copy build/lab
-	@$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/build/lab/01_vae.ipynb \
+	@$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/build/lab/explore.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LABFLAGS)
 
 strip: $(ENV) | $(CHECK)  ## remove what JupyterLab wrote into notebooks/: outputs, counts, kernel

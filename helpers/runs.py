@@ -29,6 +29,7 @@ from helpers.display import Display, prose, show
 from helpers.files import write_json
 from helpers.markdown import literal
 from helpers.scores import verdict
+from helpers.watch import Watch, watched
 
 MODELS = {"01_vae": vae, "02_gan": gan, "03_cgan": cgan}
 THREADS = {"01_vae": 1}  # products this small are faster on one core than on two
@@ -120,6 +121,12 @@ class Run(Display):
                     f"nothing goes on after epoch {len(history)}; set another out_dir"
                 )
             print(f"continuing after epoch {len(history)}", flush=True)
+        self.watch = None
+        if watched() and len(history) < self.config.epochs:
+            steps = len(self.data.train.images) // self.config.batch_size
+            counting = parts.optimizer if self.module is vae else parts.opt_d
+            on_cpu = self.device.type == "cpu"
+            self.watch = Watch(len(history), self.config.epochs, steps, on_cpu and counting)
         return history
 
     def save(self, history, parts):
@@ -133,6 +140,8 @@ class Run(Display):
         checkpoint.save(self.folder, self.config, self.made_from, history, parts._asdict())
         self._note_session(len(history))
         self._tell(record)
+        if self.watch:
+            self.watch.epoch(history)
         if odd := verdict.warning(history):
             print(f"  warning: {odd}", flush=True)
 
@@ -151,9 +160,9 @@ class Run(Display):
         self.now = session | {"torch": version("torch")}
         write_json(self.folder / "sessions.json", [*self.sessions, self.now])
 
-    def _save_weights(self, epoch, parts, images=None):
+    def _save_weights(self, epoch, parts, **more):
         net = parts.model if self.module is vae else parts.artist
-        weights.save(self.folder, net, self.config, epoch, self.data.classes, images)
+        weights.save(self.folder, net, self.config, epoch, self.data.classes, **more)
 
     # --- The end -----------------------------------------------------------------------------
 
@@ -164,7 +173,11 @@ class Run(Display):
         images: (N, 28, 28) uint8 or None, real images that a figure starts from, kept with the
         weights.
         """
-        self._save_weights(len(history), parts, images)
+        kl = None
+        if self.module is vae:
+            seen = torch.from_numpy(self.data.test.images).to(self.device)
+            kl = vae.kl_per_latent(parts.model, seen.flatten(1))
+        self._save_weights(len(history), parts, images=images, kl=kl)
         if judge := getattr(parts, "discriminator", None):
             known = self.config, len(history), self.data.classes
             weights.save(self.folder, judge, *known, name="discriminator")
@@ -178,6 +191,13 @@ class Run(Display):
             f"{revised}; the rest is in `{manifest['folder']}/manifest.json`."
         )
         show(prose(line), {"kind": "provenance", "manifest": manifest})
+
+    def explore(self):
+        """The network just trained as a live figure; nothing where nobody could touch it."""
+        if watched():
+            from helpers.explorer import Explorer
+
+            return Explorer(self.folder)
 
     def _manifest(self, epochs):
         known, trained = self.data, list(self.sessions)
@@ -208,6 +228,10 @@ class Run(Display):
                 "total": round(time.perf_counter() - self.began, 1),
             },
             "figures": self.figures,
+            "weights": {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in sorted(self.folder.glob("weights_*.safetensors"))
+            },
             "trained": trained,
         }
 

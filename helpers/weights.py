@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
-from helpers import cgan, gan, params, vae
+from helpers import cgan, gan, params, training, vae
 from helpers.files import write_atomically
 
 
@@ -30,18 +30,21 @@ class Weights(NamedTuple):
     images: torch.Tensor | None  # (N, 28, 28) uint8: the real images that a figure starts from
 
 
-def save(folder, net, config, epoch, classes=(), images=None, name="weights"):
+def save(folder, net, config, epoch, classes=(), images=None, kl=None, name="weights"):
     """Write folder/<name>_<epoch>.safetensors: a network and what it is.
 
     net: a VAE, a generator or a discriminator, which `config` describes.
+    images: (N, 28, 28) uint8, real images to start from.  kl: (latent_dim,), what a VAE's latents
+    cost on average. Both are for figures.
     """
     tensors = {f"net.{key}": _narrow(value) for key, value in net.state_dict().items()}
-    if images is not None:
-        tensors["images"] = images
+    tensors |= {k: value for k, value in (("images", images), ("kl", kl)) if value is not None}
     about = {"model": MODELS[type(config)], "config": dict(vars(config)), "epoch": epoch}
     about["classes"] = list(classes)
     if isinstance(net, (gan.Discriminator, cgan.Discriminator)):
         about["network"] = "discriminator"
+    else:
+        tensors["noise"] = noise(config)
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     metadata = {"about": json.dumps(about, sort_keys=True)}  # several entries have no fixed order
     write_atomically(Path(folder) / f"{name}_{epoch}.safetensors", to_bytes(plain, metadata))
@@ -61,7 +64,7 @@ def load(path):
         config = kind(**{key: value for key, value in about["config"].items() if key in known})
         classes = tuple(about["classes"])
         net = _network(config, classes, about.get("network"))
-        images = tensors.pop("images", None)
+        images, *_ = (tensors.pop(key, None) for key in ("images", "kl", "noise"))
         net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items()})  # widens them
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: not there") from None
@@ -69,6 +72,13 @@ def load(path):
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged, or no weights of this project ({line})") from None
     return Weights(net.eval(), config, about["epoch"], classes, images)
+
+
+def noise(config):
+    """The noise vectors of Figure 1, or of Figures 3 to 5: (n, latent_dim); Figure 6 takes ten."""
+    if isinstance(config, params.VAEConfig):
+        return torch.randn((5, config.latent_dim), generator=training.rng(config.seed, "figure 1"))
+    return gan.fixed_noise(config)
 
 
 def sums(files):

@@ -4,7 +4,7 @@
     python -m workflow.inputs build/draft/.inputs --settle   the same, but keep the file's time
 
 .inputs holds the settings of the runs, the folder of the data, and the name, size and time of each
-file in it that a reader of helpers.data may look for; .title what the title page says. A run may
+file in it that a reader of helpers.data may look for; .title what the report shall say. A run may
 download files itself: afterwards they are settled, or the next make would take them for news.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from helpers.paths import data_dir
 
-WORDS = {".inputs": ["RUN_SETTINGS"], ".title": ["REPORT_TITLE", "REPORT_AUTHOR", "REPORT_DATE"]}
+ASKED = ["REPORT_TITLE", "REPORT_AUTHOR", "REPORT_DATE", "REPORT_LIVE"]
+WORDS = {".inputs": ["RUN_SETTINGS"], ".title": ASKED}
 PLACES = ("", "*/", "*/raw/")  # the folder itself, Kaggle's folder of a set, torchvision's
 KINDS = ("classes.txt", "*.csv", "*.csv.gz", "*.csv.zip", "*-ubyte*", "*-int*")
 PACKAGED = Path("/usr/share/datasets")  # where Debian's packages put theirs

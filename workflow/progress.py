@@ -4,6 +4,8 @@ import re
 import shutil
 import time
 
+from helpers.watch import duration
+
 EPOCH = re.compile(r"^epoch +(\d+)/(\d+)  ")
 # Of a notebook's other lines only these matter to somebody who waits for it.
 NOTABLE = re.compile(
@@ -19,14 +21,6 @@ CONTROL = re.compile(
 def plain(text):
     """One line of text without terminal escapes and control characters."""
     return CONTROL.sub("", text)
-
-
-def duration(seconds):
-    """40 s, 12 min, 1 h 20 min: no finer than anybody needs."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class Progress:

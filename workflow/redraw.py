@@ -32,13 +32,13 @@ def draw(folder):
     found = {Path(name).stem: weights.load(Path(folder, name)) for name in nets}
     garments, digits = _one(found, "01_vae"), _one(found, "03_cgan")
     first = vae.sample(garments.net, 5, training.rng(garments.config.seed, "figure 1"))
-    a, b = garments.images
-    path = vae.interpolate(garments.net, *training.to_unit(garments.images.flatten(1)), steps=8)
+    a, b = ends = garments.images[[0, -1]]
+    path = vae.interpolate(garments.net, *training.to_unit(ends.flatten(1)), steps=8)
     steps = torch.cat([a[None], path, b[None]])
-    ends = ["image A", *[f"{step / 7:.2f}" for step in range(8)], "image B"]
+    labels = ["image A", *[f"{step / 7:.2f}" for step in range(8)], "image B"]
     drawn = {
         1: figures.image_grid(first.numpy()[None], cell=0.9),
-        2: figures.image_grid(steps.numpy()[None], column_labels=ends),
+        2: figures.image_grid(steps.numpy()[None], column_labels=labels),
     }
     grown = {w.epoch: w for name, w in found.items() if name.startswith("02_gan")}
     last = grown[max(grown)]

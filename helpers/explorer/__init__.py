@@ -1,31 +1,74 @@
-"""A trained network to touch, in JupyterLab: the page itself computes the images.
+"""A trained network to touch: the page itself computes the images, in JupyterLab and elsewhere.
 
 live = Explorer("01_vae")  # or a run's folder, or a file of weights
 live                       # the last line of a cell shows it
 live.z                     # the code, or the noise, on the screen
 live.z = 16 * [0.0]        # and the other way round
+
+Nothing here needs torch but the widget: a page holds files of weights as they are.
 """
 
-import math
+import hashlib
+import html
+import json
+import os
+from base64 import b64encode
+from importlib.util import find_spec
 from pathlib import Path
 
-import anywidget
-import torch
-import traitlets
-
-from helpers import cgan, gan, params, training, weights
+from helpers import params
+from helpers.files import write_atomically
 from helpers.paths import ROOT, from_root, run_dir
 
 HERE, PUBLISHED = Path(__file__).parent, ROOT / "report" / "weights"
 SCRIPT = (HERE / "explorer.js").read_text(encoding="utf-8")
 STYLE = (HERE / "explorer.css").read_text(encoding="utf-8")
+TITLES = {"vae": "A code to move", "gan": "From noise to noise", "cgan": "Noise and label"}
+QUESTIONS = {
+    "vae": "Move the marker from A to B. On the left the pixels of two images are mixed, on the "
+    "right their codes are. On which side is there one whole thing all the way? Then add noise a "
+    "few times: the gray sliders jump about, and does the picture mind? Last, draw a stripe on "
+    "the left image. Does the decoder show it?",
+    "film": "Sixteen noise vectors, and what the network made of them after each epoch. When can "
+    "one tell what they are? Do they ever come to rest? A bar says by how many gray levels an "
+    "epoch changed them.",
+    "gan": "Walk from one noise vector to another. The bars say by how many gray levels neighbors "
+    "on the way differ. Is it a steady change, or rest and jumps? Then make z shorter than any z "
+    "of the training. What has this network never seen?",
+    "cgan": "One z draws all the images, each with another label. Drag z over the map: do slant "
+    "and weight change in all of them alike? Then turn the label down to 0. What does z alone "
+    "draw?",
+}
+COLORS = """
+:root { color-scheme: light dark; --paper: light-dark(#fffefb, #17171a);
+  --text: light-dark(#1d1d1f, #e4e2dd); --soft: light-dark(#57575c, #a9a7a1);
+  --line: light-dark(#d9d5cb, #3a3a40); --accent: light-dark(#9a3a24, #f0a58f); }
+body { max-width: 42rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 sans-serif;
+  color: var(--text); background: var(--paper); }
+"""
 
 
-class Refused(ValueError):
-    """What IPython shows as one line, without the way it took."""
+def Explorer(where="01_vae"):  # noqa: N802, it makes a widget
+    """The live figures of the network that `find` finds, for the last line of a cell."""
+    if not find_spec("anywidget"):
+        return framed(where)
+    from helpers.explorer.widget import Widget
 
-    def _render_traceback_(self):
-        return [f"ValueError: {self}"]
+    return Widget(where)
+
+
+def framed(where="01_vae", height=760):
+    """The same for front ends without widgets: a page of its own in a frame, z out of reach.
+
+    The page is a file in build/live/, for any browser too, so the notebook stays small.
+    """
+    from IPython.display import IFrame
+
+    path = find(where)
+    out = ROOT / "build" / "live" / f"{path.parent.name}-{path.stem}.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, page([path]).encode())
+    return IFrame(os.path.relpath(out), "100%", height)  # a kernel works where its notebook is
 
 
 def find(where):
@@ -51,51 +94,81 @@ def last(folder, name="weights"):
     return path
 
 
-def live(path):
-    """What a figure needs of a file: (model, its bytes, noise vectors, the first z).
-
-    The noise is (n, latent_dim) float32 that no browser can draw again: that of Figure 1, or of
-    Figures 3 to 5 (of which Figure 6 takes ten). ValueError or OSError name the file.
-    """
-    net, config, _, _, images = weights.load(path)
-    if isinstance(net, (gan.Discriminator, cgan.Discriminator)):
+def about(path, content):
+    """What the bytes of a file of weights say of themselves; ValueError naming the file."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        said = json.loads(header["__metadata__"]["about"])
+        known = said["model"] in TITLES
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(f"{path}: no weights of this project")
+    if "network" in said:
         raise ValueError(f"{path}: a discriminator, which draws nothing")
-    model, rng = weights.MODELS[type(config)], training.rng(config.seed, "figure 1")
-    prior = torch.randn((5, config.latent_dim), generator=rng)
-    noise = prior if model == "vae" else gan.fixed_noise(config)
-    first = noise[0] if images is None else net.encode(training.to_unit(images[0].flatten()))[0]
-    return model, Path(path).read_bytes(), noise.numpy().tobytes(), tuple(first.tolist())
+    return said
 
 
-class Explorer(anywidget.AnyWidget):
-    """Live figures of the network that `find` finds; what is wrong is refused in one line.
+def film(path, said):
+    """The PNG beside a DCGAN's weights with a row of 28-pixel images for each epoch, else b""."""
+    try:
+        content = path.with_name("film.png").read_bytes() if said["model"] == "gan" else b""
+    except FileNotFoundError:
+        return b""
+    size = [int.from_bytes(content[at : at + 4]) for at in (16, 20)]
+    whole = size[0] % 56 == 0 and size[1] == 28 * said["epoch"] and content[25:26] == b"\0"
+    return content if whole else b""  # of another run, or another picture; 0 means gray
 
-    z: the code or noise on the screen, a tuple of numbers; set it, and the screen changes.
+
+def aside(path, source):
+    """The HTML of one figure, hidden until the script finds it."""
+    content = path.read_bytes()
+    said = about(path, content)
+    model, strip = said["model"], film(path, said)
+    asked = f"<p><b>{TITLES[model]}.</b> "
+    if strip:
+        asked += QUESTIONS["film"] + "</p>\n<p>"
+    holder = '<script type="application/octet-stream">{}</script>\n'
+    held = [holder.format(b64encode(data).decode()) for data in (content, strip) if data]
+    return (
+        f'<aside class="live" aria-label="{TITLES[model]}" data-source="{html.escape(source)}" '
+        f'data-sha256="{hashlib.sha256(content).hexdigest()}" hidden>\n'
+        f"{asked}{QUESTIONS[model]}</p>\n{''.join(held)}</aside>\n"
+    )
+
+
+def script():
+    """(text, what a policy calls it) of the only <script type="module"> of a page."""
+    text = "\n" + SCRIPT
+    if "</script" in text or "<!--" in text:
+        raise ValueError("explorer.js: cannot stand inside a script element")
+    return text, hashed(text)
+
+
+def hashed(text):
+    """What a policy calls an element with this text."""
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(paths):
+    """A whole HTML page with a figure for each file of weights.
+
+    It holds exactly one script, whose SHA-256 its policy names: nothing else can run, and nothing
+    can be asked of anybody. Without scripts there are no figures, and no gaps.
     """
-
-    _esm, _css = SCRIPT, STYLE
-    weights, noise = (traitlets.Bytes().tag(sync=True) for _ in range(2))
-    source = traitlets.Unicode().tag(sync=True)
-    z = traitlets.TraitType().tag(sync=True)
-
-    def __init__(self, where="01_vae"):
-        try:
-            path = find(where)
-            _, content, noise, z = live(path)
-        except (OSError, ValueError) as error:
-            raise Refused(error) from None
-        self.size = len(z)
-        super().__init__(weights=content, noise=noise, source=from_root(path), z=z)
-
-    def __repr__(self):
-        return f"Explorer({self.source!r})"
-
-    @traitlets.validate("z")
-    def _check(self, proposal):
-        try:
-            z = tuple(float(number) for number in proposal.value)
-        except (TypeError, ValueError):
-            z = ()
-        if len(z) != self.size or not all(map(math.isfinite, z)):
-            raise Refused(f"z must be {self.size} finite numbers, got {proposal.value!r:.60}")
-        return z
+    text, digest = script()
+    style = COLORS + STYLE
+    policy = f"default-src 'none'; script-src {digest}; style-src {hashed(style)}"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="{policy}; base-uri 'none'; form-action 'none'">
+<title>Live figures</title>
+<style>{style}</style>
+<h1>Live figures</h1>
+<p>Trained networks that draw in this page, as you move them. It asks nothing of anybody.</p>
+<noscript><p>The figures are drawn by a script, and this browser runs none.</p></noscript>
+{"".join(aside(path, from_root(path)) for path in paths)}<script type="module">{text}</script>
+</html>
+"""

@@ -1,8 +1,8 @@
 /* Live figures: a trained network, run where it is looked at. No dependency, no request.
 
 One module, two hosts. In a page it wakes every <aside class="live">; in JupyterLab anywidget calls
-render({model, el}). Both hand over the file that training wrote (helpers/weights.py) and a few
-noise vectors of torch's, which no browser can draw. Nothing moves by itself. */
+render({model, el}). Both hand over the file that training wrote (helpers/weights.py), which carries
+what no browser can draw again: test images, a few noise vectors of torch's. Nothing moves by itself. */
 
 // --- Numbers: needs no browser, and is tested without one ---------------------------------------
 
@@ -165,15 +165,21 @@ function onDrag(box, down) {
   };
 }
 
+/** Bars of how much something changes from place to place, the highest as high as it gets. */
+function bars(box, changes) {
+  const most = Math.max(...changes) || 1;
+  box.replaceChildren(...changes.map((v) => make("i", { title: `${v.toFixed(1)} gray levels`, style: `height: ${Math.max(4, (100 * v) / most)}%` })));
+}
+
 // --- The figures: (el, {about, t}, noise, share) -> a function that shows a z of the host's -----
 
 function latents(el, { t }, noise, share) {
   const net = vae(t), size = t["net.mu.bias"].length, blank = new Float32Array(784);
   const images = t.images ? rows(t.images, 784).map((image) => image.map((v) => v / 255)) : [];
   const codes = images.map(net.encode), ends = [0, images.length - 1];
-  const alone = (i, v) => Float32Array.from({ length: size }, (_, j) => (i === j ? v : 0));
-  const weight = alone().map((_, i) => apart(net.decode(alone(i, 1)), net.decode(alone(i, -1)))), most = Math.max(...weight);
-  const order = [...weight.keys()].sort((i, j) => weight[j] - weight[i]).slice(0, 32), off = (i) => weight[i] < most / 20;
+  const nats = ({ mu, sigma }, i) => (mu[i] * mu[i] + sigma[i] ** 2 - 1) / 2 - Math.log(sigma[i]);
+  const kl = t.kl ?? Float32Array.from({ length: size }, (_, i) => codes.reduce((sum, q) => sum + nats(q, i) / codes.length, 0));
+  const most = Math.max(...kl) || 1, order = [...kl.keys()].sort((i, j) => kl[j] - kl[i]).slice(0, 32), off = (i) => kl[i] < most / 20;
   let x, q, z, pen, drawn = 0; // left image; what the encoder says of it, unless it is a mixture; code shown
   const left = picture("left image"), right = picture("decoded code"), text = make("span"), note = make("output");
   const scales = order.map((i, n) => slider(`number ${n + 1} of the code${off(i) ? ", switched off" : ""}`,
@@ -187,7 +193,7 @@ function latents(el, { t }, noise, share) {
     });
     if (!q) return (note.value = x ? "Halfway there is no image to compare with." : "No image to compare with.");
     const error = x.reduce((sum, v, i) => sum + (v - decoded[i]) ** 2, 0);
-    const cost = q.mu.reduce((sum, m, i) => sum + (m * m + q.sigma[i] ** 2 - 1) / 2 - Math.log(q.sigma[i]), 0);
+    const cost = q.mu.reduce((sum, _, i) => sum + nats(q, i), 0);
     note.value = `squared error ${error.toFixed(1)} + KL ${cost.toFixed(1)} = ${(error + cost).toFixed(1)} nats`;
   });
   const set = (what, ...found) => { [x, q, z] = found, text.textContent = what; update(); };
@@ -210,9 +216,9 @@ function latents(el, { t }, noise, share) {
     ...(images.length > 2 ? [div("two", ...choice)] : []), ...(images.length > 1 ? [line("A", way, "B")] : []),
     div("stage", named(left, text),
       make("fieldset", { className: "codes", style: `--rows: ${Math.ceil(order.length / 2)}` },
-        make("legend", {}, "code z, by what each number does"),
-        ...order.map((i, n) => make("label", { className: off(i) ? "off" : "", title: `from −1 to 1: ${weight[i].toFixed(1)} gray levels` },
-          make("span", {}, n + 1), scales[n], make("i", { style: `--share: ${(100 * weight[i]) / most}%` })))),
+        make("legend", {}, "code z, sorted by KL"),
+        ...order.map((i, n) => make("label", { className: off(i) ? "off" : "", title: `KL of latent ${i + 1}: ${kl[i].toFixed(2)} nats on average` },
+          make("span", {}, n + 1), scales[n], make("i", { style: `--share: ${(100 * kl[i]) / most}%` })))),
       named(right, "decoded code")),
     div("buttons",
       button("mean μ", () => (q ? set(text.textContent, x, q, Array.from(q.mu)) : x && slide())),
@@ -224,6 +230,26 @@ function latents(el, { t }, noise, share) {
   return (sent) => { z = sent; update(); };
 }
 
+/** The film of the noise vectors, a PNG with a row of images for each epoch, and a slider for the epoch. */
+async function film(box, png) {
+  const strip = await createImageBitmap(new Blob([png], { type: "image/png" })), { width, height } = strip;
+  const reel = make("canvas", { width, height }).getContext("2d", { willReadFrequently: true }), epochs = height / 28, half = width / 2;
+  reel.drawImage(strip, 0, 0);
+  const frames = Array.from({ length: epochs }, (_, n) => reel.getImageData(0, 28 * n, width, 28).data.filter((_, i) => i % 4 === 0));
+  const change = frames.map((frame, n) => (n ? apart(frame, frames[n - 1]) / 255 : 0)); // in gray levels already
+  const view = make("canvas", { width: half, height: 56, role: "img" }), gaps = div("gaps"), note = make("output");
+  const scale = slider("epoch", [1, epochs, 1], epochs, show);
+  function show(epoch) {
+    const now = view.getContext("2d");
+    for (const k of [0, 1]) now.drawImage(reel.canvas, k * half, 28 * (epoch - 1), half, 28, 0, 28 * k, half, 28);
+    note.value = `epoch ${epoch}${epoch > 1 ? `, ${change[epoch - 1].toFixed(1)} gray levels from the one before` : ""}`;
+    scale.ariaValueText = note.value, view.ariaLabel = `what the noise vectors draw after epoch ${epoch}`;
+    [...gaps.children].forEach((bar, n) => bar.classList.toggle("now", n === epoch - 1));
+  }
+  bars(gaps, change), show(epochs);
+  box.append(view, gaps, scale, note);
+}
+
 function walk(el, { t }, noise, share) {
   const draw = gan(t), half = noise.length / 2, steps = 13, names = noise.map((_, i) => `noise vector ${i + 1}`);
   let [a, b, at, length, z] = [0, half, 0, 1];
@@ -233,8 +259,7 @@ function walk(el, { t }, noise, share) {
   const show = inTurn(1, () => { paint(big, draw(z)), share(z), (note.value = `|z| = ${Math.hypot(...z).toFixed(1)}`); });
   const sixteen = inTurn(noise.length, (i) => paint(thumbs[i], draw(noise[i])));
   const path = inTurn(steps, (n) => paint(cells[n], (images[n] = draw(point(n / (steps - 1))))), () => {
-    const change = images.slice(1).map((image, i) => apart(image, images[i])), most = Math.max(...change) || 1;
-    gaps.replaceChildren(...change.map((v) => make("i", { title: `${v.toFixed(1)} gray levels`, style: `height: ${Math.max(4, (100 * v) / most)}%` })));
+    bars(gaps, images.slice(1).map((image, i) => apart(image, images[i])));
   });
   const here = () => { z = point(at); show(); }, again = () => { here(), path(); };
   el.append(
@@ -284,11 +309,14 @@ function digits(el, { about: { classes }, t }, noise, share) {
 
 // --- Hosts ---------------------------------------------------------------------------------------
 
-/** Builds the figure of a file (Uint8Array) in el: a function that shows another z. */
-function build(el, bytes, vectors, source, share) {
-  const file = unpack(bytes), { config, epoch, model } = file.about;
-  const noise = rows(new Float32Array(vectors.slice().buffer), config.latent_dim);
+/** Builds the figure of a file (Uint8Array) in el, and its film, if there is one: a function that
+    shows another z. A file of an older release brings no noise vectors. */
+function build(el, bytes, png, source, share) {
+  const file = unpack(bytes), { config: { latent_dim: n }, epoch, model } = file.about;
+  const any = { length: 16 * n }, draw = model === "vae" ? normal : uniform;
+  const noise = rows(file.t.noise ?? Float32Array.from(any, draw), n), box = div("film");
   el.classList.add("live", `live-${model}`);
+  if (png?.length) el.insertBefore(box, el.querySelector("p + p")), film(box, png);
   el.append(make("small", {}, `${source}, ${epoch} ${epoch === 1 ? "epoch" : "epochs"}`));
   return { vae: latents, gan: walk, cgan: digits }[model](el, file, noise, share);
 }
@@ -296,7 +324,7 @@ function build(el, bytes, vectors, source, share) {
 function render({ model, el }) {
   const bytes = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
   const share = (z) => { model.set("z", z), model.save_changes(); }; // sends nothing if it is the same
-  const show = build(el, bytes(model.get("weights")), bytes(model.get("noise")), model.get("source"), share);
+  const show = build(el, bytes(model.get("weights")), bytes(model.get("film")), model.get("source"), share);
   const take = () => show(model.get("z"));
   take(); // before the figure's own first z is shared
   model.on("change:z", take);
@@ -313,18 +341,21 @@ function decode(text) {
 }
 
 if (typeof document !== "undefined") {
+  const asleep = document.querySelectorAll("aside.live[data-source]");
   const near = new IntersectionObserver((entries) => entries.forEach(({ isIntersecting, target: el }) => {
     if (!isIntersecting) return;
     near.unobserve(el);
     try {
-      const [bytes, vectors] = Array.from(el.querySelectorAll("script"), (holder) => decode(holder.textContent));
-      build(el, bytes, vectors, el.dataset.source, () => {});
+      const [bytes, png] = Array.from(el.querySelectorAll("script"), (holder) => decode(holder.textContent));
+      build(el, bytes, png, el.dataset.source, () => {});
     } catch (error) {
       el.hidden = true; // what is printed is still there
       console.error(error);
     }
   }), { rootMargin: "800px" });
-  for (const el of document.querySelectorAll("aside.live[data-source]")) el.hidden = false, near.observe(el);
+  const hide = () => asleep.forEach((el) => { el.hidden = true; }); // nobody knows which one failed
+  if (asleep.length) addEventListener("error", hide), addEventListener("unhandledrejection", hide);
+  for (const el of asleep) el.hidden = false, near.observe(el);
 }
 
 export default { render };

@@ -9,7 +9,9 @@ import os
 import nbformat
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from PIL import Image
 from py_mini_racer import MiniRacer
 
 from helpers import cgan, explorer, gan, training, vae, weights
@@ -112,13 +114,49 @@ def test_networks_of_any_shape_do_too(tmp_path, same):
         same(tmp_path / f"weights_{number}.safetensors", 4)
 
 
-def test_noise_is_that_of_the_figures():
-    net, config, *_ = weights.load(PUBLISHED["03_cgan"])
-    _, _, noise, first = explorer.live(PUBLISHED["03_cgan"])
-    z = torch.frombuffer(bytearray(noise), dtype=torch.float32).view(-1, config.latent_dim)
-    grid = cgan.generate_grid(net, training.rng(config.seed, "fixed noise"))
-    assert torch.equal(cgan.generate(net, z[:10], torch.full((10,), 3)), grid[3])
-    assert first == tuple(z[0].tolist())
+def test_a_file_carries_the_noise_of_the_figures(tmp_path):
+    for name in ("01_vae", "03_cgan"):
+        net, config, epoch, classes, _ = weights.load(PUBLISHED[name])
+        weights.save(tmp_path, net, config, epoch, classes)
+        path = tmp_path / f"weights_{epoch}.safetensors"
+        z = safetensors.torch.load(path.read_bytes())["noise"]
+        assert explorer.Explorer(path).z == tuple(z[0].tolist())
+        if name == "01_vae":
+            shown = vae.sample(net, 5, training.rng(config.seed, "figure 1"))
+            assert torch.equal(training.from_unit(net.decode(z)).view(-1, 28, 28), shown)
+        else:
+            grid = cgan.generate_grid(net, training.rng(config.seed, "fixed noise"))
+            assert torch.equal(cgan.generate(net, z[:10], torch.full((10,), 3)), grid[3])
+
+
+def test_without_anywidget_a_frame_shows_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer, "ROOT", tmp_path)
+    monkeypatch.setattr(explorer, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    shown = explorer.Explorer(PUBLISHED["01_vae"])._repr_html_()
+    assert len(shown) < 1000 and 'src="build/live/weights-01_vae_3.html"' in shown
+    text = (tmp_path / "build" / "live" / "weights-01_vae_3.html").read_text("utf-8")
+    assert text == explorer.page([PUBLISHED["01_vae"]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "width", "height", "is_a_film"),
+    [
+        ("L", 448, 56, 1),
+        ("L", 448, 84, 0),
+        ("L", 450, 56, 0),
+        ("RGB", 448, 56, 0),
+        (None, 0, 0, 0),
+    ],
+)
+def test_a_film_is_taken_if_it_is_of_this_run(tmp_path, mode, width, height, is_a_film):
+    config = GANConfig(latent_dim=3, base_channels=2)
+    weights.save(tmp_path, gan.build(config, CPU).generator, config, 2)
+    if mode:
+        Image.new(mode, (width, height)).save(tmp_path / "film.png")
+    text = explorer.page([tmp_path / "weights_2.safetensors"])
+    assert text.count("octet-stream") == 1 + is_a_film
+    assert (explorer.QUESTIONS["film"] in text) == is_a_film
 
 
 def test_z_begins_with_the_code_of_image_a_and_takes_arrays():

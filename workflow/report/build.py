@@ -30,6 +30,7 @@ def main(arguments=None):
 def build(options):
     """Read, check, build and write; returns the exit code."""
     # imported here, where an interrupt is one line: they take a second
+    from workflow.live import embed
     from workflow.report.check import ReportError
     from workflow.report.merge import merge
     from workflow.report.typeset import html, pdf, timestamp
@@ -41,7 +42,8 @@ def build(options):
         sources = read_all(options.notebooks, options.partial)
         front = options.profile, options.title, authors, options.date
         report = merge(sources, *front, options.partial)
-        files = {paths[0]: html(report).encode()}
+        page, manifests = html(report), [source.manifest for source in sources]
+        files = {paths[0]: (embed(page, manifests, _complain) if options.live else page).encode()}
         options.out.mkdir(parents=True, exist_ok=True)
     except ReportError as error:
         for line in error.problems:
@@ -109,6 +111,7 @@ def _options(arguments):
         "--author", action="append", default=[], help="may be repeated; commas separate several"
     )
     parser.add_argument("--date", default="", help="named on the title page")
+    parser.add_argument("--no-live", dest="live", action="store_false", help="no live figures")
     parser.add_argument("--partial", action="store_true", help="accept unfinished work")
     return parser.parse_args(arguments)
 
