@@ -26,8 +26,10 @@ def embed(page, manifests, notice):
     """
     plain, lacking = page, []
     for manifest in manifests:
+        if "weights" not in manifest:  # no training, or one of before
+            continue
         name = f"weights_{manifest['parameters'].get('epochs')}.safetensors"
-        digest = manifest.get("weights", {}).get(name)
+        digest = manifest["weights"].get(name)
         before, mark, rest = page.partition(f'<figure id="{AFTER.get(manifest["notebook"])}">')
         shown, end, after = rest.partition("</figure>")
         try:
