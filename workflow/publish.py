@@ -30,7 +30,7 @@ PROFILE, SWEEPS = ROOT / "profiles" / "published", ROOT / "build" / "sweeps"
 SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
 ANIMATION = ROOT / "docs" / "digits.gif"
 MOST = {"report.html": 8, "report.pdf": 5, ".ipynb": 2, "weights": 16}  # MB
-EXTRA = {}  # {run: epochs}, such as {"02_gan": {10}}: 2.5 MB, which would make 17.5 MB of weights
+EXTRA = {"02_gan": {10}}  # {run: epochs}: 2.5 MB each; with all 50 epochs of the DCGAN too many
 
 
 def collect(out, fewer=None):

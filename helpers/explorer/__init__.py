@@ -111,10 +111,11 @@ def about(path, content):
 
 def film(path, said):
     """The PNG beside a DCGAN's weights with a row of 28-pixel images for each epoch, else b""."""
-    try:
-        content = path.with_name("film.png").read_bytes() if said["model"] == "gan" else b""
-    except FileNotFoundError:
+    names = "film.png", f"{path.stem.rpartition('_')[0]}_film.png"  # in a run, in report/weights
+    found = [path.with_name(name) for name in names if path.with_name(name).exists()]
+    if said["model"] != "gan" or not found:
         return b""
+    content = found[0].read_bytes()
     size = [int.from_bytes(content[at : at + 4]) for at in (16, 20)]
     whole = size[0] % 56 == 0 and size[1] == 28 * said["epoch"] and content[25:26] == b"\0"
     return content if whole else b""  # of another run, or another picture; 0 means gray
