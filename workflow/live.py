@@ -25,10 +25,10 @@ def embed(page, manifests, notice):
     without them. Without any the page is returned as it is.
     """
     plain, lacking = page, []
-    for manifest in manifests:
+    for manifest in (one for one in manifests if one["notebook"] in AFTER):
         name = f"weights_{manifest['parameters'].get('epochs')}.safetensors"
         digest = manifest.get("weights", {}).get(name)
-        before, mark, rest = page.partition(f'<figure id="{AFTER.get(manifest["notebook"])}">')
+        before, mark, rest = page.partition(f'<figure id="{AFTER[manifest["notebook"]]}">')
         shown, end, after = rest.partition("</figure>")
         try:
             path = ROOT / manifest.get("folder", "") / name

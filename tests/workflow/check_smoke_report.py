@@ -1,6 +1,7 @@
 """The report of a smoke run, opened and read; REPORT_FOLDER names where it lies (make test)."""
 
 import base64
+import copy
 import json
 import os
 import re
@@ -51,6 +52,15 @@ def test_the_page_has_the_figures_whole_and_each_with_caption_and_alt_text(page)
 
 @pytest.mark.fault(65, 84)
 def test_the_page_asks_for_nothing_from_anywhere_and_its_links_lead_somewhere(page):
+    runs = [recorded(notebook) for notebook in sorted(FOLDER.glob("0*.ipynb"))]
+    names = [f"weights_{run['parameters']['epochs']}.safetensors" for run in runs]
+    paths = [ROOT / run["folder"] / name for run, name in zip(runs, names, strict=True)]
+    assert [run["weights"][path.name] for run, path in zip(runs, paths, strict=True)] == [
+        aside["data-sha256"] for aside in page("aside")
+    ]
+    assert (FOLDER / "report.html").stat().st_size < 8e6
+    page = copy.copy(page)
+    fixture.assert_lives(page, paths)
     fixture.assert_inert(page)
     fixture.assert_linked(page)
 
