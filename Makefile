@@ -48,7 +48,7 @@ unexport TITLE AUTHOR DATE RUNFLAGS
 
 HELPERS := $(filter-out helpers/explorer/%,$(wildcard helpers/*.py helpers/*/*.py))
 REPORT := $(wildcard workflow/report/* workflow/report/*/* workflow/report/*/*/*) \
-  workflow/live.py $(wildcard helpers/explorer/*.*)
+  $(wildcard workflow/live.py helpers/explorer/*.*)
 START := $(shell date +%s)
 seconds = seconds=$$(( $$(date +%s) - $(START) )); \
   took="$$(( seconds / 60 )) min $$(( seconds % 60 )) s"

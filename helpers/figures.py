@@ -208,7 +208,7 @@ def codes(mu, labels, classes, i, j, shown=2000):
     mu, columns = np.asarray(mu)[:shown], 5
     panels = range(len(classes)) if labels is not None else [None]
     rows = -(-len(panels) // columns)
-    figure = Figure((WIDTH, 1.42 * rows + 0.2), dpi=200, layout="constrained")
+    figure = Figure((WIDTH, 1.42 * rows + 0.2), dpi=90, layout="constrained")
     for panel, own in enumerate(panels):
         axes = figure.add_subplot(rows, columns, panel + 1)
         axes.scatter(mu[:, j], mu[:, i], s=1.5, color="#c8c8c8", lw=0, rasterized=True)

@@ -25,9 +25,11 @@ def embed(page, manifests, notice):
     without them. Without any the page is returned as it is.
     """
     plain, lacking = page, []
-    for manifest in (one for one in manifests if one["notebook"] in AFTER):
+    for manifest in manifests:
+        if "weights" not in manifest or manifest["notebook"] not in AFTER:  # older, or another
+            continue
         name = f"weights_{manifest['parameters'].get('epochs')}.safetensors"
-        digest = manifest.get("weights", {}).get(name)
+        digest = manifest["weights"].get(name)
         before, mark, rest = page.partition(f'<figure id="{AFTER[manifest["notebook"]]}">')
         shown, end, after = rest.partition("</figure>")
         try:
