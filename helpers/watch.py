@@ -56,11 +56,11 @@ class Watch:
             counted = next(iter(self.optimizer.state.values()), {}).get("step", 0)
             within = min(1, max(0, float(counted) / self.steps - self.done))
         text = f"epoch {self.done + 1} of {self.epochs}"
-        if within:
+        if within > 0.05:  # before, it is a guess
             each = (now - self.since) / within
             text += f", about {duration(each * (1 - within))} left in it"
             if self.done + 1 < self.epochs:
-                text += f", {duration(each * (self.epochs - self.done - within))} in all"
+                text += f", {duration(each * (self.epochs - self.done - within))} in the run"
         bar = f'<progress max="{self.epochs}" value="{self.done}"></progress>'
         if self.optimizer:
             bar = f'<progress value="{within:.3f}"></progress>'

@@ -26,11 +26,11 @@ def embed(page, manifests, notice):
     """
     plain, lacking = page, []
     for manifest in manifests:
-        if "weights" not in manifest:  # no training, or one of before
+        if "weights" not in manifest or manifest["notebook"] not in AFTER:  # older, or another
             continue
         name = f"weights_{manifest['parameters'].get('epochs')}.safetensors"
         digest = manifest["weights"].get(name)
-        before, mark, rest = page.partition(f'<figure id="{AFTER.get(manifest["notebook"])}">')
+        before, mark, rest = page.partition(f'<figure id="{AFTER[manifest["notebook"]]}">')
         shown, end, after = rest.partition("</figure>")
         try:
             path = ROOT / manifest.get("folder", "") / name

@@ -15,6 +15,7 @@ import os
 from base64 import b64encode
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import compress
 
 from helpers import params
 from helpers.files import write_atomically
@@ -111,11 +112,12 @@ def about(path, content):
 
 def film(path, said):
     """The PNG beside a DCGAN's weights with a row of 28-pixel images for each epoch, else b""."""
-    names = "film.png", f"{path.stem.rpartition('_')[0]}_film.png"  # in a run, in report/weights
-    found = [path.with_name(name) for name in names if path.with_name(name).exists()]
-    if said["model"] != "gan" or not found:
+    run = path.stem.rpartition("_")[0]  # "weights", or "02_gan" of the published
+    name = "film.png" if run == "weights" else f"{run}_film.png"
+    try:
+        content = path.with_name(name).read_bytes() if said["model"] == "gan" else b""
+    except FileNotFoundError:
         return b""
-    content = found[0].read_bytes()
     size = [int.from_bytes(content[at : at + 4]) for at in (16, 20)]
     whole = size[0] % 56 == 0 and size[1] == 28 * said["epoch"] and content[25:26] == b"\0"
     return content if whole else b""  # of another run, or another picture; 0 means gray
@@ -130,7 +132,8 @@ def aside(path, source):
     if strip:
         asked += QUESTIONS["film"] + "</p>\n<p>"
     holder = '<script type="application/octet-stream">{}</script>\n'
-    held = [holder.format(b64encode(data).decode()) for data in (content, strip) if data]
+    packed = [compress(data, 9) for data in (content, strip) if data]
+    held = [holder.format(b64encode(data).decode()) for data in packed]
     return (
         f'<aside class="live" aria-label="{TITLES[model]}" data-source="{html.escape(source)}" '
         f'data-sha256="{hashlib.sha256(content).hexdigest()}" hidden>\n'

@@ -333,20 +333,22 @@ function render({ model, el }) {
   return () => model.off("change:z", take);
 }
 
-/** Base64 as a Uint8Array; a function called for each letter would be nine times slower. */
-function decode(text) {
-  const letters = atob(text), bytes = new Uint8Array(letters.length);
+/** What an element holds as base64 of deflated bytes, as a Uint8Array; a function called for each
+    letter would be nine times slower. */
+async function decode({ textContent }) {
+  const letters = atob(textContent), bytes = new Uint8Array(letters.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
-  return bytes;
+  const whole = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(whole).arrayBuffer());
 }
 
 if (typeof document !== "undefined") {
   const asleep = document.querySelectorAll("aside.live[data-source]");
-  const near = new IntersectionObserver((entries) => entries.forEach(({ isIntersecting, target: el }) => {
+  const near = new IntersectionObserver((entries) => entries.forEach(async ({ isIntersecting, target: el }) => {
     if (!isIntersecting) return;
     near.unobserve(el);
     try {
-      const [bytes, png] = Array.from(el.querySelectorAll("script"), (holder) => decode(holder.textContent));
+      const [bytes, png] = await Promise.all(Array.from(el.querySelectorAll("script"), decode));
       build(el, bytes, png, el.dataset.source, () => {});
     } catch (error) {
       el.hidden = true; // what is printed is still there

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 
 from nbformat import v4
 from PIL import Image
@@ -272,6 +273,27 @@ def assert_inert(soup):
                     r"#|https?://|mailto:|report.pdf$" if tag.name == "a" else "data:(image/|,)"
                 )
                 assert re.match(allowed, value), tag
+
+
+def assert_lives(soup, paths):
+    """A page holds one script, which its policy names, and files of weights as they are, the
+    second with its film; takes what runs out of the page."""
+    (policy,) = [meta["content"] for meta in soup("meta") if "http-equiv" in meta.attrs]
+    (script,) = soup.find_all("script", type="module")
+    digest = base64.b64encode(hashlib.sha256(script.string.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; ") and f"script-src 'sha256-{digest}';" in policy
+    assert policy.count("script-src") == 1 and "unsafe-eval" not in policy
+    for aside, path in zip(soup("aside"), paths, strict=True):
+        held = [zlib.decompress(base64.b64decode(one.extract().string)) for one in aside("script")]
+        film = [(path.parent / "film.png").read_bytes()] if path == paths[1] else []
+        assert held == [path.read_bytes(), *film] and len(aside("p")) == len(held)
+        assert aside["data-sha256"] == sha(path.read_bytes())
+        assert "hidden" in aside.attrs and aside["aria-label"]
+    assert soup("script") == [script] and ".live[hidden] { display: none; }" in soup.style.string
+    asks = r"\b(https?:|url\(|@import|import\b|fetch|eval|innerHTML)"
+    assert not re.search(asks, script.string)
+    assert not re.search("animation|transition|setInterval|scroll-behavior", script.string)
+    script.extract()
 
 
 def assert_linked(soup):

@@ -25,7 +25,7 @@ _NO_GLYPH = re.compile(r'the text `"(.+?)"` could not be displayed')
 
 
 def html(report):
-    """The page as text: no script, no request, mathematics as MathML."""
+    """The page as text: no request, mathematics as MathML; workflow.live adds the only script."""
     for item in report["items"]:
         if "picture" in item:
             mime, content = item["picture"]
