@@ -288,7 +288,8 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  local rule = #it.rows <= 12 and "set figure(placement: auto)"
+  local floats = #it.rows <= 12 and not it.id:match("^table%-")  -- the report's own stay in place
+  local rule = floats and "set figure(placement: auto)"
     or "show figure: set block(breakable: true)"  -- and its head is repeated
   return { block("#[#" .. rule), el, block("]") }
 end
