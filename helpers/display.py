@@ -36,9 +36,10 @@ class Display:
         files are figure_1.png to figure_6.png. Others are named by label: <label>.svg or .png.
         """
         numbered = re.fullmatch(r"figure-([1-6])", label)
-        mime, content = _drawn(figure)
+        kind = "png" if any(axes.images for axes in figure.axes) else "svg"  # a chart
+        content = _drawn(figure, kind)
         name = f"figure_{numbered[1]}" if numbered else self._new(label)
-        write_atomically(self.folder / f"{name}.{mime[6:9]}", content)
+        write_atomically(self.folder / f"{name}.{kind}", content)
         digest = self.figures[label] = hashlib.sha256(content).hexdigest()
         caption += self.note
         title = f"Figure {numbered[1]}" if numbered else "Figure"
@@ -48,8 +49,10 @@ class Display:
         text = f"{title}. {caption} [sha256 {digest[:12]}]"
         beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
         show(prose(f'<a id="{label}"></a>'), beside)
-        picture = content.decode() if mime == "image/svg+xml" else content
-        show({mime: picture, "text/plain": text}, report, {mime: shown})
+        pictures = {"image/png": content}
+        if kind == "svg":  # JupyterLab shows it in trusted notebooks only, else the other
+            pictures = {"image/svg+xml": content.decode(), "image/png": _drawn(figure, "png")}
+        show(pictures | {"text/plain": text}, report, dict.fromkeys(pictures, shown))
         show(prose(f"**{title}.** {caption}"), beside)
 
     def table(self, label, content, caption):
@@ -89,13 +92,12 @@ class Display:
         return label
 
 
-def _drawn(figure):
-    """(type, bytes): images as PNG, a chart as SVG; the same bytes whenever it is drawn."""
-    kind = "png" if any(axes.images for axes in figure.axes) else "svg"
+def _drawn(figure, kind):
+    """The bytes of a picture of this kind, the same whenever it is drawn."""
     unsaid = {"png": ["Software"], "svg": ["Date", "Creator"]}[kind]
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata=dict.fromkeys(unsaid))
-    return {"png": "image/png", "svg": "image/svg+xml"}[kind], buffer.getvalue()
+    return buffer.getvalue()
 
 
 def _table(label, caption, columns, rows):
