@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from helpers import cgan, checkpoint, data, gan, params, paths, runs
 from helpers.display import prose, show
@@ -195,8 +196,7 @@ def puzzle(asked):
 
 def cost(on_real, on_fake):
     """The discriminator's loss at these logits, (N,) each."""
-    costs = (-on_real).logaddexp(0 * on_real).mean() + on_fake.logaddexp(0 * on_fake).mean()
-    return costs.item()
+    return (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()).item()
 
 
 def _and(words):

@@ -147,7 +147,8 @@ def _datasets(sources):
         "[Table](#table-hashes) has all of them in full.",
         ["Dataset", "Used in", "Source", "Where", "Training", "Test", "Verified", "SHA-256"],
         [
-            [literal(title), ", ".join(links), SOURCES.get(source, literal(source)), code(where)]
+            [literal(title), ", ".join(links), SOURCES.get(source, literal(source))]
+            + [literal(where) if source == "sample" else code(where)]  # a sentence, or a path
             + [f"{train:,}", f"{test:,}", "yes" if verified else "no"]
             + [code(sha[:12]) if sha else "–"]
             for (title, source, where, train, test, verified, sha), links in rows.items()
