@@ -30,7 +30,6 @@ PROFILE, SWEEPS = ROOT / "profiles" / "published", ROOT / "build" / "sweeps"
 SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
 ANIMATION = ROOT / "docs" / "digits.gif"
 MOST = {"report.html": 8, "report.pdf": 5, ".ipynb": 2, "weights": 16}  # MB
-EXTRA = {"02_gan": {10}}  # {run: epochs}: 2.5 MB each; with all 50 epochs of the DCGAN too many
 
 
 def collect(out, fewer=None):
@@ -96,12 +95,12 @@ def kept_files(name, p):
 
     Weights are those of the last epoch and, for the DCGAN, of Figures 3 to 5.
     """
-    last, young, pair = p["epochs"], EXTRA.get(name, set()), {}
+    last, young, pair = p["epochs"], set(), {}
     if "snapshot_epochs" in p:
-        young = {*young, *gan.snapshots(p["snapshot_epochs"], last)}
+        young = {*gan.snapshots(p["snapshot_epochs"], last)}
     if "beta1" in p:  # two networks
         pair[f"discriminator_{name}_{last}.safetensors"] = f"discriminator_{last}.safetensors"
-        pair[f"{name}_film.png"] = "film.png"
+        pair[f"{name}_film.png"], pair[f"{name}_epochs.json"] = "film.png", "epochs.json"
     drawn = {f"{name}_{e}.safetensors": f"weights_{e}.safetensors" for e in sorted({*young, last})}
     return drawn | pair | {f"{name}_history.csv": "history.csv"}
 

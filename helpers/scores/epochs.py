@@ -1,12 +1,15 @@
 """A GAN over its epochs: how good the generators were that its run kept."""
 
+import json
 import statistics
 from dataclasses import asdict
 
 import torch
 
 from helpers import cgan, gan, params, vae, weights
-from helpers.scores import network
+from helpers.data import cache
+from helpers.files import write_json
+from helpers.scores import network, tables
 from helpers.scores.fid import frechet
 from helpers.scores.setting import prepare
 from helpers.training import rng
@@ -17,23 +20,38 @@ def by_epoch(run, history, result, draws=2):
 
     "epoch", "fid" with its "std" over draws, "d_real", "d_fake", and "moved": the share of the
     fixed images that show another class than in the entry before. Number of images, noise and
-    network are those of `result`.
+    network are those of `result`. What was measured stays in the run's epochs.json, for when the
+    weights of an epoch are gone, as those of most epochs of a published run are.
     """
     setting = prepare(run.data, result["n"], draws, result["seed"], run.device)
-    last, before, rows = result["scores"]["fid"], None, []
-    for epoch, net in [*sorted(_kept(run, len(history)).items()), (len(history), None)]:
-        record, fids = history[epoch - 1], []
-        for draw in range(draws if net else 0):
-            images = sampler(net)(result["n"], rng(setting.seed, "scores", draw))
-            seen = network.look(setting.network.net, images).features
-            fids.append(frechet(seen, setting.real.features))
+    protocol = tables.FORMAT, setting.network.sha256, result["n"], draws, setting.seed
+    path, nets = run.folder / "epochs.json", _kept(run, len(history))
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    before, measured, rows = None, {}, []
+    for epoch, record in enumerate(history, 1):
+        if epoch < len(history):
+            key = cache.key(*protocol, record.images.numpy().tobytes())
+            fids = known.get(key)
+            if fids is None and epoch in nets:
+                fids = [_fid(setting, nets[epoch], draw) for draw in range(draws)]
+            if fids is None:
+                continue
+            measured[key] = fids
+            fid, std = statistics.fmean(fids), statistics.stdev(fids)
+        else:
+            fid, std = (result["scores"]["fid"][name] for name in ("value", "std"))
         shown = network.look(setting.network.net, record.images.view(-1, 28, 28)).labels
         moved = None if before is None else (shown != before).double().mean().item()
         row = {"epoch": epoch, "d_real": record.d_real, "d_fake": record.d_fake, "moved": moved}
-        row["fid"] = statistics.fmean(fids) if net else last["value"]
-        row["std"] = statistics.stdev(fids) if net else last["std"]
-        rows, before = [*rows, row], shown
+        rows.append(row | {"fid": fid, "std": std})
+        before = shown
+    write_json(path, measured)
     return rows
+
+
+def _fid(setting, net, draw):
+    images = sampler(net)(len(setting.test), rng(setting.seed, "scores", draw))
+    return frechet(network.look(setting.network.net, images).features, setting.real.features)
 
 
 def _kept(run, epochs):

@@ -142,6 +142,7 @@ def trained(name, folder):
         run.figure(f"figure-{number}", grid, "", "")
     scores = json.loads((runs.paths.ROOT / "report" / "scores.json").read_text("utf-8"))
     (run.folder / "scores.json").write_text(json.dumps(scores[name]))
+    (run.folder / "epochs.json").write_text("{}")  # as scores.by_epoch would
     run.finish(history, parts, *([images[:2]] if name == "01_vae" else []))
     return history, parts
 
@@ -160,7 +161,6 @@ def finished(tmp_path, monkeypatch):
     for name in ("report", "figures", "profile", "sweeps"):
         monkeypatch.setattr(publish, name.upper(), tmp_path / name)
     monkeypatch.setattr(publish, "ANIMATION", tmp_path / "docs" / "digits.gif")
-    monkeypatch.setattr(publish, "EXTRA", {"02_gan": {1}})
     out, made = tmp_path / "out", {}
     for name, values in SMALL.items():
         (tmp_path / "paper" / f"{name}.yaml").write_text(json.dumps(values))
@@ -182,8 +182,9 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
     assert names == {
         "SHA256SUMS", "01_vae.md", "02_gan.md", "03_cgan.md", "01_vae_2.safetensors",
         "01_vae_history.csv", "02_gan_history.csv", "03_cgan_history.csv", "03_cgan_2.safetensors",
-        "02_gan_film.png", "03_cgan_film.png", "discriminator_02_gan_7.safetensors",
-        "discriminator_03_cgan_2.safetensors", *(f"02_gan_{n}.safetensors" for n in (1, 2, 4, 7)),
+        "02_gan_film.png", "03_cgan_film.png", "02_gan_epochs.json", "03_cgan_epochs.json",
+        "discriminator_02_gan_7.safetensors",
+        "discriminator_03_cgan_2.safetensors", *(f"02_gan_{n}.safetensors" for n in (2, 4, 7)),
     }  # fmt: skip
     listed = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
     digests = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
