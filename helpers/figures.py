@@ -191,9 +191,10 @@ def histograms(groups, xlabel, bins=60):
     edges = np.linspace(*np.percentile(everything, [0.2, 99.8]), bins + 1)
     figure = Figure((WIDTH, 2.5), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    for (name, values), color in zip(groups.items(), (BLUE, GREEN, ORANGE), strict=False):
+    styles = zip(groups.items(), (BLUE, GREEN, ORANGE), ("-", (0, (3, 1)), "-"), strict=False)
+    for (name, values), color, dashes in styles:
         density, _ = np.histogram(values, edges, density=True)
-        axes.stairs(density, edges, color=color, lw=1.6, label=name)
+        axes.stairs(density, edges, color=color, ls=dashes, lw=1.6, label=name)
     finish(axes, xlabel, "density")
     axes.legend()
     return figure

@@ -139,7 +139,8 @@ def draws(result):
     own, mixed, table = result["scores"], result["mixture"]["scores"], []
     for key in ("loss", "fid", "precision", "recall", "density", "coverage", "rarest"):
         one, two = own[key], own.get(f"{key}_mixture") or mixed[key]
-        table.append((label(one), cell(one), cell(two), number(two["floor"], two["digits"])))
+        real = two if key == "loss" else one  # which real images have not
+        table.append((label(one), cell(one), cell(two), number(real["floor"], one["digits"])))
     return ("score", "prior", "mixture", GROUPS["samples"][0]), table
 
 

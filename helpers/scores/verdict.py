@@ -6,11 +6,13 @@ Every function of a sentence returns "" when it has nothing to say. Longer than 
 that is said is here, so that no notebook types a number.
 """
 
+import json
 import math
 import statistics
 from typing import NamedTuple
 
 from helpers.markdown import literal
+from helpers.paths import ROOT
 from helpers.scores.tables import SPECS, number
 
 IMAGES = 10_000  # shown in training, below which no verdict is given
@@ -23,6 +25,7 @@ FROZEN = 0.5  # gray levels that fixed images change from one epoch to the next
 SURE = 0.98, 0.02  # mean D(x) and D(G(z)) of a discriminator that is never in doubt
 STEEP = 100.0  # norm of a gradient; ganhacks, number 11 (github.com/soumith/ganhacks)
 OBEYED = 70.0  # percent of labels that a conditional generator obeys
+LACKING = -0.1  # recall or density less those of real images
 MOVED = 0.05  # of fixed images with another class than before: more have not come to rest
 BEYOND = 4  # standard errors: what is further off is no chance
 
@@ -90,9 +93,13 @@ def gan(history, result, changes=()):
         state, why = "classes lost", f"{lost} Try more epochs."
     elif value.get("agreement", 100) < OBEYED:
         state, why = "labels ignored", "The classes are learned late. Try more epochs."
+    elif diversity > MALFORMED:
+        state = "some images malformed"
+        why = "All classes appear, and images within a class differ more than real ones."
+    elif _lacking(result)["recall"] < LACKING:
+        state, why = "little variety", "All classes appear, and rare ways of drawing them do not."
     else:
         state, why = "healthy", "All classes appear."
-        why += " Such variety means malformed samples." if diversity > MALFORMED else ""
         why += " D is hardly ever in doubt, and G learns slowly." if _sure(last) else ""
     keys = [key for key in ("agreement", "fid", "diversity") if key in value]
     facts = (
@@ -145,10 +152,11 @@ def vae_draws(result):
     pairs = zip(_shares(result), result["mixture"]["class_shares"], strict=True)
     (prior, real, name), mixture = min(pairs, key=lambda pair: pair[0][0] - pair[0][1])
     return (
-        f"Of the {_of(result, 'kl')} nats of KL at least {nearer:.2f} are no news of the image: "
-        f"so far lie the codes from the prior. With the mixture as prior the FID of samples is "
-        f"{_of(result, 'fid_mixture')} in place of {_of(result, 'fid')}; reconstructions, for "
-        f"which nothing is drawn, have {_of(result, 'fid_recon')}. {_named(name)} is what the "
+        f"Of the {_of(result, 'kl')} nats of KL at least {nearer:.2f} say nothing about the "
+        "image: they are the distance of all codes together from the prior. With codes from the "
+        f"mixture the FID of samples is {_of(result, 'fid_mixture')} in place of "
+        f"{_of(result, 'fid')}; reconstructions, which decode the mean of each code and so vary "
+        f"less, have {_of(result, 'fid_recon')}. {_named(name)} is what the "
         f"prior misses most: {100 * prior:.1f}% of its images, {100 * mixture:.1f}% of those from "
         f"the mixture and {100 * real:.1f}% of the real ones."
     )
@@ -212,8 +220,9 @@ def copies(near, result):
         verdict = "The difference is no more than chance."
     return (
         f"{count or 'None'} of the {len(near['distance'])} images are copies of training images. "
-        f"{statistics.median(near['percentile']):.0f}% of the real test images lie nearer to the "
-        "training set than the middle one of them. The nearest real image is a training image for "
+        "Half of them lie nearer to a training image than the test image at the "
+        f"{statistics.median(near['percentile']):.0f}th percentile does. "
+        "The nearest real image is a training image for "
         f"{score['value']:.1f}% (± {score['std']:.1f}) of the generated ones, and for "
         f"{score['floor']:.1f}% of new real ones. {verdict}"
     )
@@ -229,7 +238,10 @@ def judged(logits):
     means = ", ".join(f"{values.mean():.2f} for {name}" for name, values in logits.items())
     memory = "makes no difference between training images and new ones"
     if train.mean() - test.mean() > BEYOND * error:
-        memory = "trusts its training images more than new ones: it remembers some of them"
+        memory = (
+            "trusts its training images more than test images: it remembers some of them, or the "
+            "test images differ a little in kind"
+        )
     return f"The mean logit is {means} images. The discriminator {memory}.".replace(" -", " −")
 
 
@@ -249,20 +261,23 @@ def rest(kept):
     spread = math.sqrt(statistics.fmean(known)) if known else math.nan
     steps = [(a, b, b["fid"] - a["fid"]) for a, b in zip(rows, rows[1:], strict=False)]
     large = [f"{a['epoch']} to {b['epoch']}" for a, b, by in steps if not abs(by) <= 2 * spread]
+    every = len(large) == len(steps)
     *first, final = (f"{row['fid']:.2f} after {row['epoch']}" for row in rows)
     text = f"The FID is {', '.join(first)} and {final} epochs; "
     text += f"other noise moves it by {spread:.2f}. "
-    if large:
+    if every:
+        text += "Every change is more than twice that. "
+    elif large:
         text += f"More than twice that is the change from epoch {', from '.join(large)}. "
     before, last, moved = rows[-2]["epoch"], rows[-1]["epoch"], rows[-1]["moved"]
     text += f"After {last} epochs {100 * moved:.0f}% of the fixed images show another class than "
     text += f"after {before}. "
     if not abs(steps[-1][2]) <= 2 * spread:
         way = "fell" if steps[-1][2] < 0 else "rose"
-        return f"{text}So the images did not come to rest: the FID still {way} at the end."
-    if moved > MOVED:
-        return f"{text}So the images as a whole came to rest, and single images did not."
-    return f"{text}So the images came to rest."
+        rest = f"The images as a whole did not come to rest: the FID still {way} at the end"
+    else:
+        rest = "The images as a whole came to rest"
+    return f"{text}{rest}{', and single images did not' if moved > MOVED else ''}."
 
 
 # --- A conditional GAN -----------------------------------------------------------------------
@@ -283,9 +298,8 @@ def labels(result):
 
 def variety(result):
     """Typical images that leave out what is rare: high density, low recall."""
-    value, floor = _all(result), _all(result, "floor")
-    by = {key: value[key] - floor[key] for key in ("density", "recall")}
-    if by["density"] <= -0.1 or by["recall"] >= -0.1:
+    by = _lacking(result)
+    if by["density"] <= LACKING or by["recall"] >= LACKING:
         return ""
     return (
         f"The images lack variety: {_beside(result, 'density', 'recall', 'diversity')}. The "
@@ -311,6 +325,31 @@ def average(decay):
     return f"In this run d = {decay:g}, and the average draws all images below."
 
 
+# --- Exercises -------------------------------------------------------------------------------
+
+
+def expected(sweep, folder=ROOT / "report" / "sweeps"):
+    """What exercises give: the means of a published sweep, setting by setting, as a list."""
+    table = json.loads((folder / sweep / "table.json").read_text(encoding="utf-8"))
+    seeds = len({run["seed"] for run in table["runs"]})
+    lines = [
+        f"The published sweep `{sweep}` ran {seeds} seeds of each setting on "
+        f"{table['made'][0]['data']['title']}. Its means:\n"
+    ]
+    for name in dict.fromkeys(run["setting"] for run in table["runs"]):
+        found = table["settings"][name]
+        means = [_mean(SPECS[key], found[key]) for key in SPECS if key in found]
+        lines.append(f"- {name}: {'; '.join(means)}")
+    return "\n".join(lines)
+
+
+def _mean(spec, found):
+    spread = "" if found["std"] is None else f" ± {number(found['std'], spec.digits)}"
+    unit = "%" if spec.unit == "%" else ""
+    label = spec.label.replace("Fréchet distance (FID)", "FID")
+    return f"{label} {number(found['mean'], spec.digits)}{unit}{spread}"
+
+
 # --- Parts of sentences ----------------------------------------------------------------------
 
 
@@ -334,18 +373,23 @@ def _shares(result):
     return list(zip(result["class_shares"], result["real_shares"], result["classes"], strict=True))
 
 
+def _lacking(result):
+    value, floor = _all(result), _all(result, "floor")
+    return {key: value[key] - floor[key] for key in ("density", "recall")}
+
+
 def _skew(result):
-    """The class drawn too often and the one drawn too rarely beyond chance, or ""."""
+    """The classes drawn too often or too rarely beyond chance, the farthest first, or ""."""
     count, found = result["n"] * result["draws"], []
     for share, real, name in _shares(result):
         error = math.sqrt(max(real * (1 - real), 1 / count) / count)
         found.append(((share - real) / error, share, real, name))
-    return " ".join(
-        f"{_named(name)} is drawn too {'often' if errors > 0 else 'rarely'}: "
-        f"{100 * share:.1f}% of the images and {100 * real:.1f}% of the real ones."
-        for errors, share, real, name in (max(found), min(found))
-        if abs(errors) > BEYOND
-    )
+    text = []
+    for how, sign in ("often", 1), ("rarely", -1):
+        odd = sorted((f for f in found if sign * f[0] > BEYOND), key=lambda f: -abs(f[0]))
+        listed = (f"{_named(n)} ({100 * a:.1f}%, real {100 * b:.1f}%)" for _, a, b, n in odd[:3])
+        text += [f"Drawn too {how}: {', '.join(listed)}."] if odd else []
+    return " ".join(text)
 
 
 def _beside(result, *keys):
