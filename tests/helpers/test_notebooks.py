@@ -32,8 +32,8 @@ def test_sentences_with_numbers_are_computed_elsewhere(path):
     """What is said and depends on the run comes from helpers.scores.verdict, which has tests."""
     for call in (node for cell in cells(path) for node in ast.walk(ast.parse(cell.source))):
         if isinstance(call, ast.Call) and ast.unparse(call.func) in ("run.say", "run.abstract"):
-            typed = (ast.Constant, ast.JoinedStr)
-            assert not [node for node in ast.walk(call) if isinstance(node, typed)]
+            texts = [n for n in ast.walk(call) if isinstance(n, (ast.Constant, ast.JoinedStr))]
+            assert not [text for text in texts if " " in ast.unparse(text)]
 
 
 @each_notebook
