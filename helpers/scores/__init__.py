@@ -14,11 +14,11 @@ import torch
 from helpers.files import write_json
 from helpers.scores import fid, labels, likelihood, network, tables
 from helpers.scores.epochs import by_epoch
-from helpers.scores.fid import memorization
+from helpers.scores.fid import memorization, trust
 from helpers.scores.setting import checked, histogram, prepare, references
 from helpers.training import rng
 
-__all__ = ["by_epoch", "cgan", "gan", "memorization", "save", "vae"]
+__all__ = ["by_epoch", "cgan", "gan", "memorization", "save", "trust", "vae"]
 
 
 def vae(data, sample, encode, decode, mixture, **options):

@@ -9,6 +9,7 @@ import math
 
 import torch
 
+from helpers import gan
 from helpers.scores import network, tables
 from helpers.scores.setting import pixels, training
 from helpers.training import from_unit, rng
@@ -124,6 +125,21 @@ def memorization(data, images, device="cpu"):
         "distance": distance.tolist(),
         "percentile": (100 * below / len(usual)).tolist(),
     }
+
+
+def trust(data, parts, seed, most=2000):
+    """What a DCGAN's discriminator says of training, test and generated images.
+
+    Returns {kind: images (N, 28, 28) uint8} and {kind: logits (N,)} of the kinds "training",
+    "test" and "generated", as many of each, drawn at random.
+    """
+    count, draw = min(most, len(data.test.images)), rng(seed, "judged")
+    images = {"generated": gan.sample(parts.artist, count, draw)}
+    for kind, part in ("training", data.train), ("test", data.test):
+        chosen = torch.randperm(len(part.images), generator=draw)[:count]
+        images[kind] = torch.as_tensor(part.images)[chosen]
+    kinds = "training", "test", "generated"
+    return images, {kind: gan.logits(parts.discriminator, images[kind]) for kind in kinds}
 
 
 def unseen(setting, images):

@@ -131,3 +131,14 @@ def test_a_conditional_generator_draws_its_labels_in_turn():
 )
 def test_a_spread_is_never_shown_as_zero(std, text):
     assert tables.cell({"value": 0.25, "std": std, "digits": 3}) == text
+
+
+def test_trust_asks_about_as_many_images_of_each_kind(digits):
+    parts = gan.build(params.GANConfig(base_channels=4, latent_dim=8), torch.device("cpu"))
+    images, logits = scores.trust(digits, parts, seed=0, most=20)
+    known = {bytes(image) for image in digits.test.images}
+    assert all(bytes(image.numpy()) in known for image in images["test"])
+    assert list(logits) == ["training", "test", "generated"]
+    assert {len(found) for found in logits.values()} == {20}
+    for kind, found in logits.items():
+        assert torch.equal(found, gan.logits(parts.discriminator, images[kind]))
