@@ -182,9 +182,8 @@ def _plain(text):
 
 
 def main(words):
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.compare", description=(__doc__ or "").split("\n")[0]
-    )
+    about = "Puts the scores of runs side by side; those under build/runs if none is named."
+    parser = argparse.ArgumentParser(prog="python -m workflow.compare", description=about)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder or scores.json")
     sys.stdout.reconfigure(errors="replace")  # not every terminal knows ≈ and ↓
     print("\n".join(map(plain, lines(parser.parse_args(words).runs))))

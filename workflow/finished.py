@@ -7,6 +7,7 @@ from helpers import cgan, checkpoint, data, params, paths, runs
 from workflow.publish import recorded
 
 PARTS = ("train-images", "test-images")
+READ = ("dataset", "source", "data_dir", "train_limit")  # what `data.load` was told
 
 
 class Finished(NamedTuple):
@@ -44,9 +45,6 @@ def opened(notebook, where, device, like=None):
     if _images(read._asdict()) != _images(manifest["data"]):
         raise ValueError(f"{paths.from_root(folder)}: made of other images than {read.where}")
     return Finished(*_networks(notebook, folder, len(read.classes), device), manifest, read)
-
-
-READ = ("dataset", "source", "data_dir", "train_limit")
 
 
 def _images(known):

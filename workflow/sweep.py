@@ -183,9 +183,8 @@ def follow(sweep, command):
 
 def main(words):
     end = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.sweep", description=(__doc__ or "").split("\n")[0]
-    )
+    about = "One notebook run many times with other parameters, the scores of all in one table."
+    parser = argparse.ArgumentParser(prog="python -m workflow.sweep", description=about)
     parser.add_argument("task", choices=("list", "table", "follow"))
     parser.add_argument("sweep", metavar="SWEEP.yaml")
     parser.add_argument("--out", default=OUT, help="where sweeps leave their folders")
@@ -205,7 +204,6 @@ def main(words):
         tested = compare.aligned([columns, *rows]) if rows else []
         lines = [*tested, *content["differences"], f"{sweep.out}/table.csv"]
     print("\n".join(lines))
-    return 0
 
 
 if __name__ == "__main__":

@@ -138,11 +138,3 @@ def test_any_terminal_and_a_reader_who_stops_early(tmp_path):
     assert process.stdout.readline(100)
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 141
-
-
-@pytest.mark.fault(112)
-def test_help_needs_no_docstrings():
-    for module in ("compare", "sweep"):
-        words = [sys.executable, "-OO", "-m", f"workflow.{module}", "--help"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0 and f"workflow.{module}" in done.stdout
