@@ -100,7 +100,7 @@ $(RUNS): $(OUT)/%.ipynb: notebooks/%.ipynb profiles/$(PROFILE)/%.yaml $(HELPERS)
 	@$(PY) -m workflow.notebooks changed $<
 	@$(PY) -m workflow.run $< $@ -f profiles/$(PROFILE)/$*.yaml $(RUNFLAGS)
 
-$(BESIDE): notebooks/comparison.ipynb workflow/finished.py $(OUT)/02_gan.ipynb $(OUT)/03_cgan.ipynb $(HELPERS) $(ENV) | $(CHECK)
+$(BESIDE): notebooks/comparison.ipynb workflow/finished.py workflow/comparison.py $(OUT)/02_gan.ipynb $(OUT)/03_cgan.ipynb $(HELPERS) $(ENV) | $(CHECK)
 	@$(PY) -m workflow.run $< $@ -p gan $(OUT)/02_gan.ipynb -p cgan $(OUT)/03_cgan.ipynb -p out_dir $(OUT)/runs/comparison
 
 # The published runs are restored from report/weights, not trained.

@@ -183,14 +183,13 @@ class Run(Display):
             weights.save(self.folder, judge, *known, name="discriminator")
         log.write(self.folder, history)
         manifest = self._manifest(len(history))
-        write_json(self.folder / "manifest.json", manifest)
         git = manifest["git"]
         revised = git["revision"] + ("" if git["clean"] else " with changes") if git else "unknown"
         line = (
-            f"Run on {manifest['device']}, torch {manifest['versions']['torch']}, revision "
-            f"{revised}; the rest is in `{manifest['folder']}/manifest.json`."
+            f"Run on {manifest['device']}, torch {version('torch')}, revision {revised}; the rest "
+            f"is in `{manifest['folder']}/manifest.json`."
         )
-        show(prose(line), {"kind": "provenance", "manifest": manifest})
+        record(self, line, manifest)
 
     def explore(self):
         """The network just trained as a live figure; nothing where nobody could touch it."""
@@ -218,7 +217,6 @@ class Run(Display):
                 "test": len(known.test.images),
                 "sha256": known.sha256,
             },
-            "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
             "device": training.describe_device(self.device),
             "threads": torch.get_num_threads(),
             "git": revision(),
@@ -227,13 +225,24 @@ class Run(Display):
                 "train": round(sum(session["seconds"] for session in trained), 1),
                 "total": round(time.perf_counter() - self.began, 1),
             },
-            "figures": self.figures,
             "weights": {
                 path.name: hashlib.sha256(path.read_bytes()).hexdigest()
                 for path in sorted(self.folder.glob("weights_*.safetensors"))
             },
             "trained": trained,
         }
+
+
+def record(page, line, manifest):
+    """Write a page's manifest.json, and display it as a line of Markdown.
+
+    page: a Display, whose figures are added, and the versions of what is installed if none are
+    given.  manifest: notebook, parameters, data, device, git, seconds and trained, or more.
+    """
+    versions = {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+    manifest = {"versions": versions, "figures": page.figures} | manifest
+    write_json(page.folder / "manifest.json", manifest)
+    show(prose(line), {"kind": "provenance", "manifest": manifest})
 
 
 def revision():

@@ -169,8 +169,6 @@ _StrictLoader.add_implicit_resolver(
 
 def _bytes(path, what):
     """The contents of a file. A named pipe is refused: to open one may take for ever."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such {what}")
-    if not Path(path).is_file():
+    if Path(path).exists() and not Path(path).is_file():
         raise ValueError(f"{path}: must be a {what}, is no regular file")
     return Path(path).read_bytes()

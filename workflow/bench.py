@@ -10,6 +10,7 @@ machine. Writes build/bench.md.
 import argparse
 import os
 import statistics
+import sys
 import time
 from functools import partial
 
@@ -18,6 +19,7 @@ from helpers.data.download import import_torchvision
 from helpers.files import write_atomically
 from helpers.params import CGANConfig, GANConfig, VAEConfig
 from helpers.paths import ROOT
+from workflow.program import program
 
 # isort: split
 import torch
@@ -205,13 +207,11 @@ def compare(name, images, labels, device, seconds):
     )
 
 
-def main(arguments=None):
+def main(words):
     parser = argparse.ArgumentParser(prog="python -m workflow.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="per loop and model")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    options = parser.parse_args(arguments)
-    device = training.pick_device(options.device)
+    options = parser.parse_args(words)
+    device = training.pick_device("auto")
     training.set_up(device)
     found = data.load("MNIST")
     images, labels = torch.from_numpy(found.train.images), torch.from_numpy(found.train.labels)
@@ -224,7 +224,7 @@ def main(arguments=None):
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     print(*lines, sep="\n", flush=True)
-    for name in options.rows:
+    for name in ROWS:
         lines.append(compare(name, images, labels, device, options.seconds))
         print(lines[-1], flush=True)
     (ROOT / "build").mkdir(exist_ok=True)
@@ -232,4 +232,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(program(main, sys.argv[1:]))

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from helpers.paths import data_dir
+from workflow.program import program
 
 ASKED = ["REPORT_TITLE", "REPORT_AUTHOR", "REPORT_DATE", "REPORT_LIVE"]
 WORDS = {".inputs": ["RUN_SETTINGS"], ".title": ASKED}
@@ -31,10 +32,11 @@ def files(folder):
                 yield f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def main(name, settle=""):
+def main(words):
+    name, *settle = words
     path = Path(name)
-    words = [os.environ.get(word, "") for word in WORDS[path.name]]
-    lines = [*words, *(files(data_dir()) if path.name == ".inputs" else ())]
+    said = [os.environ.get(word, "") for word in WORDS[path.name]]
+    lines = [*said, *(files(data_dir()) if path.name == ".inputs" else ())]
     new = "\n".join(lines).encode(errors="surrogateescape")
     if not path.exists() or path.read_bytes() != new:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +47,4 @@ def main(name, settle=""):
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}")
-    except ValueError as error:  # DATA_DIR=~nosuch/x
-        sys.exit(str(error))
+    sys.exit(program(main, sys.argv[1:]))

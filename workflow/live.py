@@ -14,6 +14,7 @@ from pathlib import Path
 from helpers import explorer, params
 from helpers.files import write_atomically
 from helpers.paths import ROOT, from_here
+from workflow.program import program
 
 AFTER = {"01_vae": "figure-2", "02_gan": "figure-5", "03_cgan": "figure-6"}
 
@@ -55,26 +56,20 @@ def embed(page, manifests, notice):
 
 
 def main(words):
-    """Write the page; exit status 1 with one line if a file is refused."""
+    """Write the page; damaged or replaced files of weights are refused by name."""
     if not words or words[0].startswith("-"):
-        print(__doc__ or "python -m workflow.live PAGE [WEIGHTS ...]", file=sys.stderr)
-        return 2
+        raise ValueError("usage: python -m workflow.live PAGE [WEIGHTS ...]")
     from helpers import weights  # which takes a second, for torch
 
     out, *wanted = words
-    try:
-        found = [explorer.find(from_here(word)) for word in wanted]
-        found = found or [explorer.last(explorer.PUBLISHED, name) for name in params.CONFIGS]
-        for path in found:
-            weights.load(path)  # damaged or replaced ones are named
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, explorer.page(found).encode())
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    found = [explorer.find(from_here(word)) for word in wanted]
+    found = found or [explorer.last(explorer.PUBLISHED, name) for name in params.CONFIGS]
+    for path in found:
+        weights.load(path)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, explorer.page(found).encode())
     print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(program(main, sys.argv[1:]))

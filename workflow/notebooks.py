@@ -16,6 +16,7 @@ from helpers import params
 from helpers.files import write_atomically
 from helpers.paths import ROOT
 from workflow import arguments
+from workflow.program import program
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -65,10 +66,10 @@ def copy(folder):
             )
 
 
+def main(words):
+    for word in words[1:]:
+        {"copy": copy, "strip": strip, "changed": changed}[words[0]](Path(word))
+
+
 if __name__ == "__main__":
-    what = {"copy": copy, "strip": strip, "changed": changed}[sys.argv[1]]
-    for word in sys.argv[2:]:
-        try:
-            what(Path(word))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            sys.exit(f"{word}: not a notebook of this project ({error})")
+    sys.exit(program(main, sys.argv[1:]))

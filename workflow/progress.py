@@ -5,6 +5,7 @@ import shutil
 import time
 
 from helpers.watch import duration
+from workflow.program import plain
 
 EPOCH = re.compile(r"^epoch +(\d+)/(\d+)  ")
 # Of a notebook's other lines only these matter to somebody who waits for it.
@@ -12,15 +13,6 @@ NOTABLE = re.compile(
     r"warning: |^(downloading|continuing|waiting) |stand-in|not the published files", re.IGNORECASE
 )
 LONGEST = 1000  # characters of one line that are looked at
-# CSI and OSC sequences, other escapes, then every control character but tab.
-CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\|$)|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
-
-
-def plain(text):
-    """One line of text without terminal escapes and control characters."""
-    return CONTROL.sub("", text)
 
 
 class Progress:

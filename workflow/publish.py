@@ -6,7 +6,7 @@
 
 Copies the report, the executed notebooks, the six figures, scores, manifests and the tables of
 sweeps, and adds weights, histories and a card for each model. Refuses whatever is less than the
-whole paper run on the real data from clean commits, and what is too large.
+whole paper run on the real data from clean commits.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from helpers import figures, gan, history, params, paths, weights
 from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from helpers.scores import tables
+from workflow.program import program
 
 REPORT, FIGURES, PAPER = ROOT / "report", ROOT / "figures", ROOT / "profiles" / "paper"
 PROFILE, SWEEPS = ROOT / "profiles" / "published", ROOT / "build" / "sweeps"
 SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's numbered figures
 ANIMATION = ROOT / "docs" / "digits.gif"
-MOST = {"report.html": 8, "report.pdf": 5, ".ipynb": 2, "weights": 16}  # MB
 
 
 def collect(out, fewer=None):
@@ -77,7 +77,6 @@ def collect(out, fewer=None):
     kept["SHA256SUMS"] = weights.sums(kept).encode()
     files |= {REPORT / "weights" / name: content for name, content in kept.items()}
     files[ANIMATION] = animation(history.read(ROOT / manifests["02_gan"]["folder"], gan.Record))
-    fit(files)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -103,17 +102,6 @@ def kept_files(name, p):
         pair[f"{name}_film.png"], pair[f"{name}_epochs.json"] = "film.png", "epochs.json"
     drawn = {f"{name}_{e}.safetensors": f"weights_{e}.safetensors" for e in sorted({*young, last})}
     return drawn | pair | {f"{name}_history.csv": "history.csv"}
-
-
-def fit(files):
-    """Raise ValueError naming the first of {path: bytes}, or folder, that is larger than MOST."""
-    sizes = {path: len(content) for path, content in files.items()}
-    folder = REPORT / "weights"
-    sizes[folder] = sum(size for path, size in sizes.items() if path.parent == folder)
-    for path, size in sizes.items():
-        most = MOST.get(path.name, MOST.get(path.suffix, size))
-        if size > most * 1e6:
-            raise ValueError(f"{path}: {size / 1e6:.2f} MB, published are at most {most}")
 
 
 def _sweeps():
@@ -251,23 +239,14 @@ def numbers(scores, manifests):
 
 
 def main(words):
-    try:
-        if words == ["numbers"]:
-            files = REPORT / "scores.json", REPORT / "manifest.json"
-            lines = numbers(*(json.loads(path.read_text("utf-8")) for path in files))
-        else:
-            fewer = dict(word.split("=") for word in words[1:])
-            lines = collect(Path(words[0]), {name: int(n) for name, n in fewer.items()})
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:  # whoever read this has seen enough
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyError as error:
-        sys.exit(f"{words[0]}: {error} is missing; not a whole run of this project")
-    except ValueError as error:
-        sys.exit(f"{words[0]}: {str(error).splitlines()[0]}")
+    if words == ["numbers"]:
+        files = REPORT / "scores.json", REPORT / "manifest.json"
+        lines = numbers(*(json.loads(path.read_text("utf-8")) for path in files))
+    else:
+        fewer = dict(word.split("=") for word in words[1:])
+        lines = collect(Path(words[0]), {name: int(n) for name, n in fewer.items()})
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(program(main, sys.argv[1:]))

@@ -16,10 +16,12 @@ from helpers import checkpoint, history, params, runs, weights
 from helpers.files import write_atomically, write_json
 from helpers.paths import ROOT
 from workflow import arguments, publish
+from workflow.program import program
 
 
-def restore(name):
+def main(words):
     """Write the folder that profiles/published names; whatever run was there is replaced."""
+    (name,) = words
     folder, notebook = publish.REPORT / "weights", ROOT / "notebooks" / f"{name}.ipynb"
     own = arguments.given(notebook, [publish.PROFILE / f"{name}.yaml"])
     run = runs.start(name, params.defaults(name) | own | {"resume": False, "device": "cpu"})
@@ -46,8 +48,4 @@ def restore(name):
 
 
 if __name__ == "__main__":
-    try:
-        restore(*sys.argv[1:])
-    except (OSError, ValueError) as error:
-        named = getattr(error, "filename", None)
-        sys.exit(f"{named}: {error.strerror}" if named else str(error))
+    sys.exit(program(main, sys.argv[1:]))

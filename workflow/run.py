@@ -37,7 +37,8 @@ from traitlets.config import Config
 from helpers.files import beside, write_atomically
 from helpers.paths import ROOT, from_here
 from workflow import arguments
-from workflow.progress import Progress, plain
+from workflow.program import complain, plain, program
+from workflow.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,7 +51,7 @@ class Stopped(KeyboardInterrupt):
     """
 
 
-class Failed(Exception):
+class Failed(OSError):
     """The notebook did not run to its end; the text says where and why."""
 
 
@@ -82,8 +83,8 @@ class ThisInterpreter(AsyncKernelManager):
         await super().start_kernel(**quiet, **options)
 
 
-def main(argv=None):
-    options = parse(argv)
+def main(words):
+    options = parse(words)
     for name in ("asyncio", "papermill", "traitlets"):  # as of tasks left behind by an interrupt
         logging.getLogger(name).setLevel(logging.CRITICAL)
     values = {}
@@ -97,19 +98,11 @@ def main(argv=None):
         how = "interrupted" if stopped.args[0] == signal.SIGINT else "ended by a signal"
         # to resume is what goes on; resume = False would begin anew
         anew = ", but with resume True" if values.get("resume") is False else ""
-        _complain(f"{options.notebook}: {how}; to go on, run the same command again{anew}")
+        complain(f"{options.notebook}: {how}; to go on, run the same command again{anew}")
         return 128 + stopped.args[0]
-    except BrokenPipeError:  # as after | head -1; what Python still holds back goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except (Failed, OSError, ValueError) as error:
-        named = getattr(error, "filename", None)
-        _complain(f"{named}: {error.strerror}" if named else error)
-        return 2 if isinstance(error, ValueError) else 1
-    return 0
 
 
-def parse(argv):
+def parse(words):
     about = "Runs a notebook with other parameters, strictly."  # python -OO has no __doc__
     parser = argparse.ArgumentParser(prog="python -m workflow.run", description=about)
     parser.add_argument("notebook", help="the notebook to run; it is not changed")
@@ -123,7 +116,7 @@ def parse(argv):
         help="a file of parameters; -p overrides it",
     )  # fmt: skip
     parser.add_argument("--timeout", type=int, metavar="SECONDS", help="longest time for one cell")
-    return parser.parse_args(argv)
+    return parser.parse_args(words)
 
 
 def check(options):
@@ -261,13 +254,8 @@ def _stop(number, frame):
     raise Stopped(number)
 
 
-def _complain(text):
-    with contextlib.suppress(OSError):  # nobody reads that either
-        print(plain(str(text).replace("\n", " ")), file=sys.stderr)
-
-
 if __name__ == "__main__":
     for number in SIGNALS:
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants
             signal.signal(number, _stop)
-    sys.exit(main())
+    sys.exit(program(main, sys.argv[1:]))

@@ -31,7 +31,7 @@ $(ENGINE)/.ok: workflow/requirements.txt | $(ENV)
 	@echo "setup: making .venv-sweep for Snakemake (once; 0.4 GB, a minute or two)"
 	@$(PY) -m venv --clear .venv-sweep && $(ENGINE)/pip install -qq -r $< && touch $@
 
-$(OUT)/sweep.ipynb: notebooks/sweep.ipynb $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
+$(OUT)/sweep.ipynb: notebooks/sweep.ipynb workflow/swept.py workflow/settings.py $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
 	@$(PY) -m workflow.run $< $@ -p sweeps '$(SWEEPS)' -p out_dir $(OUT)/runs/sweep
 
 test-sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## sweeps on this machine and on a pretended Kubernetes

@@ -15,9 +15,8 @@ A sweep file names a notebook and what its runs have in common and what not:
     grid: {seed: [0, 1, 2]}                # every combination, for every variant
 
 Everything but the notebook may be left out. Which runs there are and where each leaves its files
-is settled here, before anything starts; workflow/Snakefile only says that each is a job. Its
-environment reads this module too, so torch and matplotlib are imported where they are needed; for
-that reason it is one module, and longer than others.
+is settled here, before anything starts; workflow/Snakefile only says that each is a job. What they
+leave behind becomes a table in workflow/swept.py.
 """
 
 import argparse
@@ -25,12 +24,10 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -38,8 +35,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 
 from helpers import params, paths
-from helpers.files import write_atomically, write_json
 from workflow import arguments
+from workflow.program import program
 
 MOST = 1000  # runs of one file
 OUT = "build/sweeps"
@@ -157,9 +154,6 @@ def _words(values):
     return ", ".join(f"{name} = {params.shown(value)}" for name, value in values.items())
 
 
-# --- While it goes on ------------------------------------------------------------------------
-
-
 def follow(sweep, command):
     """Start the engine and say what the logs of its runs say, until it ends; its exit status.
 
@@ -187,151 +181,30 @@ def follow(sweep, command):
         time.sleep(0.5)
 
 
-# --- At its end ------------------------------------------------------------------------------
-
-
-def table(sweep):
-    """What table.json holds; OSError or ValueError naming the run that lacks or disagrees.
-
-    "made" is what may differ between two places that ran the sweep: times and devices.
-    """
-    from workflow import compare  # here: it imports torch
-
-    runs, made, alike = [], [], {}
-    for name, run in sweep.runs.items():
-        result = compare.load(sweep.out / name)
-        manifest = json.loads((sweep.out / name / "manifest.json").read_text(encoding="utf-8"))
-        for key, value in run.given.items():
-            if (was := manifest["parameters"].get(key)) != value:
-                raise ValueError(f"{sweep.out / name}: made with {key} = {was!r}, not {value!r}")
-        scores = {key: entry["value"] for key, entry in result["scores"].items()}
-        runs.append({"run": name, "setting": run.setting, **run.point, "scores": scores})
-        seconds = [session["seconds"] for session in manifest["trained"]]
-        kept = {key: manifest[key] for key in ("device", "git", "versions", "data")}
-        made.append({"run": name, "seconds": sum(seconds), "sessions": len(seconds)} | kept)
-        alike.setdefault(run.setting, []).append(result)
-    warnings, summed = compare.differences(sum(alike.values(), [])), compare.summary(alike)
-    comparable = not any("do not compare" in line for line in warnings)
-    content = {"notebook": sweep.notebook, "runs": runs, "settings": summed, "made": made}
-    sentences = compare.sentences(summed) if comparable else []
-    return content | {"differences": warnings, "sentences": sentences}
-
-
-def settings(content):
-    """{setting: its scores} in the order of the sweep file, which JSON does not keep."""
-    names = dict.fromkeys(run["setting"] for run in content["runs"])
-    return {name: content["settings"][name] for name in names}
-
-
-def draw(content):
-    """Each run as a dot, each setting's mean as a dash, a panel for each main score."""
-    from helpers import figures
-    from helpers.scores import tables
-    from workflow import compare
-
-    rows = settings(content)
-    keys = [key for key in compare.MAIN if all(key in found for found in rows.values())]
-    size = (figures.WIDTH, 0.9 + 0.35 * len(rows))
-    figure = figures.Figure(size, dpi=200, layout="constrained")
-    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
-    for axes, key in zip(panels, keys, strict=True):
-        for row, found in enumerate(rows.values()):
-            values = found[key]["values"]
-            axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
-            axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
-        label = f"{tables.SPECS[key].label} {tables.SPECS[key].better}"
-        figures.finish(axes, textwrap.fill(label, 18), "")
-    panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
-    panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    return figure
-
-
-def reconstructions(content, folder):
-    """What the first VAE of each setting makes of test images: (settings, results, images).
-
-    folder: of the sweep, with its runs.  results: their scores.  images: (1 + settings, N, 28, 28)
-    uint8, the real ones first.
-    """
-    import torch
-
-    from helpers import data, figures, vae, weights
-    from workflow import compare
-
-    runs, rows = {}, []
-    for run in content["runs"]:
-        runs.setdefault(run["setting"], folder / run["run"])
-    for at in runs.values():
-        given = json.loads((at / "manifest.json").read_text(encoding="utf-8"))["parameters"]
-        if not rows:
-            where = (given[name] for name in ("dataset", "source", "data_dir"))
-            found = data.load(*where, need_test_labels=False)
-            chosen = figures.one_of_each_class(found.test, len(found.classes), 0)
-            rows = [torch.from_numpy(found.test.images[chosen])]
-        net = weights.load(at / f"weights_{given['epochs']}.safetensors").net
-        rows.append(vae.reconstruct(net, rows[0]))
-    return list(runs), [compare.load(at) for at in runs.values()], torch.stack(rows).numpy()
-
-
-def told(content):
-    """The sentences of a table, and what stands in the way of its comparisons."""
-    return " ".join([*content["sentences"], *(f"{line}." for line in content["differences"])])
-
-
-def finish(page, contents):
-    """Write and display where the sweeps {name: table} of a notebook's page came from."""
-    from helpers.display import prose, show
-
-    made = [run for content in contents.values() for run in content["made"]]
-    seconds = round(sum(run["seconds"] for run in made), 1)
-    manifest = {key: made[0][key] for key in ("data", "versions", "device", "git")}
-    manifest |= {"notebook": "sweep", "parameters": {"sweeps": list(contents)}}
-    if own := os.environ.get("DATA_DIR"):  # make hands it on to every run; nobody else has it
-        where = manifest["data"]["where"].replace(own, "$DATA_DIR")
-        manifest["data"] = manifest["data"] | {"where": where}
-    manifest |= {"seconds": {"train": seconds}, "figures": page.figures, "trained": []}
-    write_json(page.folder / "manifest.json", manifest)
-    line = f"{len(made)} runs, {seconds / 60:.0f} minutes of training in all."
-    show(prose(line), {"kind": "provenance", "manifest": manifest})
-
-
-def write(content, out):
-    """table.json, table.csv (runs and scores alone) and figure.png, in the folder."""
-    import pandas as pd
-
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [{k: v for k, v in r.items() if k != "scores"} | r["scores"] for r in content["runs"]]
-    write_atomically(out / "table.csv", pd.DataFrame(rows).to_csv(index=False).encode())
-    draw(content).savefig(out / "figure.png", metadata={"Software": None})
-    write_json(out / "table.json", content)
-
-
-def main(words=None):
-    words = sys.argv[1:] if words is None else list(words)
+def main(words):
     end = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.sweep", description=(__doc__ or "").split("\n")[0]
-    )
+    about = "One notebook run many times with other parameters, the scores of all in one table."
+    parser = argparse.ArgumentParser(prog="python -m workflow.sweep", description=about)
     parser.add_argument("task", choices=("list", "table", "follow"))
     parser.add_argument("sweep", metavar="SWEEP.yaml")
     parser.add_argument("--out", default=OUT, help="where sweeps leave their folders")
     parser.add_argument("--data-dir", default="", help="where every run looks for data")
     parser.add_argument("--table", type=Path, help="where the table goes, if not to the runs")
     options = parser.parse_args(words[:end])
-    try:
-        sweep = read(options.sweep, options.out, options.data_dir)
-        if options.task == "follow":
-            return follow(sweep, words[end + 1 :])
-        lines = [f"{name}  ({run.setting})" for name, run in sweep.runs.items()]
-        if options.task == "table":
-            content = table(sweep)
-            write(content, options.table or sweep.out)
-            lines = [*content["sentences"], *content["differences"], f"{sweep.out}/table.csv"]
-        print("\n".join(lines))
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    sweep = read(options.sweep, options.out, options.data_dir)
+    if options.task == "follow":
+        return follow(sweep, words[end + 1 :])
+    lines = [f"{name}  ({run.setting})" for name, run in sweep.runs.items()]
+    if options.task == "table":
+        from workflow import compare, settings, swept  # here: Snakemake's environment has no torch
+
+        content = swept.table(sweep)
+        swept.write(content, options.table or sweep.out)
+        columns, rows = settings.tests(content["settings"], content["differences"])
+        tested = compare.aligned([columns, *rows]) if rows else []
+        lines = [*tested, *content["differences"], f"{sweep.out}/table.csv"]
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(main, sys.argv[1:]))

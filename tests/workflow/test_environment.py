@@ -110,7 +110,7 @@ def test_news_among_many_files_is_noticed(tmp_path, monkeypatch):
         text = stamp.read_text() if stamp.exists() else ""
         if stamp.exists():
             os.utime(stamp, (1, 1))
-        inputs.main(str(stamp), *words)
+        inputs.main([str(stamp), *words])
         return stamp.read_text() != text, stamp.stat().st_mtime != 1
 
     assert written() == (True, True)
@@ -135,10 +135,11 @@ def make(tmp_path):
         (tmp_path / "notebooks" / f"{name}.ipynb").touch()
         for profile in ("draft", "paper"):
             (tmp_path / "profiles" / profile / f"{name}.yaml").touch()
-    for name in ("notebooks/comparison.ipynb", "workflow/finished.py"):
+    for name in ("notebooks/comparison.ipynb", "workflow/finished.py", "workflow/comparison.py"):
         (tmp_path / name).touch()
     shown = ("REPORT_AUTHOR", "PYTHONPATH", "GOMP_SPINCOUNT")
-    for name in ("workflow/inputs.py", "helpers/paths.py"):  # decides what is run
+    # what decides which notebooks are run
+    for name in ("workflow/inputs.py", "workflow/program.py", "helpers/paths.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ("run", "estimate", "notebooks", "publish", "setup_env", "report/build"):
         text = STUB.replace("SHOWN", repr(shown if name == "report/build" else ()))

@@ -10,7 +10,7 @@ import torch
 from helpers import cgan, checkpoint, data, gan, params, paths
 from helpers.scores import tables
 from helpers.training import rng
-from workflow import finished
+from workflow import comparison, finished
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -58,16 +58,18 @@ def test_a_run_is_found_by_folder_by_notebook_and_as_the_newest(home, tmp_path):
 
 
 def test_a_missing_run_and_one_on_other_images_are_refused_in_a_line(home):
-    with pytest.raises(FileNotFoundError, match="^build/runs/02_gan: no finished run; run"):
+    with pytest.raises(FileNotFoundError, match="^build/runs/02_gan: no finished run of notebook"):
         finished.opened("02_gan", "", CPU)
     finish(home / "02_gan" / "a", "02_gan")
     finish(home / "03_cgan" / "b", "03_cgan", images="other")
     dcgan = finished.opened("02_gan", "", CPU)
-    with pytest.raises(FileNotFoundError, match="no finished run on the same images; run"):
-        finished.opened("03_cgan", "", CPU, like=dcgan)
-    for notebook, where in (("03_cgan", "03_cgan/b"), ("03_cgan", "02_gan/a")):
-        with pytest.raises(ValueError, match=f"^build/runs/{where}: a run of .* on stand-in"):
-            finished.opened(notebook, f"build/runs/{where}", CPU, like=dcgan)
+    for where in ("", "build/runs/03_cgan/b", "build/runs/02_gan/a"):
+        with pytest.raises(
+            FileNotFoundError, match=f"^{where}.*: no .*03_cgan.* on the same stan"
+        ):
+            finished.opened("03_cgan", where, CPU, like=dcgan)
+    with pytest.raises(ValueError, match="^build/runs/03_cgan/b: made of other images than "):
+        finished.opened("03_cgan", "", CPU)  # the files have changed since
     finish(home / "03_cgan" / "c", "03_cgan")
     assert finished.opened("03_cgan", "", CPU, like=dcgan).manifest["folder"].endswith("c")
 
@@ -81,28 +83,25 @@ def test_a_discriminator_is_asked_in_batches_of_one_kind_and_mixed(home):
     real = torch.from_numpy(dcgan.data.test.images[:10])
     forged = torch.zeros_like(real)
     labels = torch.from_numpy(dcgan.data.test.labels[:10])
-    answers = finished.asked(dcgan, conditional, real, labels, [forged, forged])
-    assert {way: len(pair[0]) for way, pair in answers.items()} == {
-        "apart": 8, "mixed": 8, "kept": 10, "conditional": 10,
-    }  # fmt: skip
-    apart, mixed = answers["apart"][1], answers["mixed"][1]
+    asked = comparison.asked(dcgan, conditional, real, labels, [forged, forged])
+    (_, apart), (_, mixed), *_ = asked
+    assert [len(pair[0]) for pair in asked] == [8, 8, 10, 10]
     assert apart.std() == 0  # all alike, in batches of their own
     assert not torch.allclose(apart, mixed)
     assert all(torch.equal(before[name], value) for name, value in judge.state_dict().items())
-    columns, rows = finished.answers(answers)
+    columns, rows = comparison.answers(asked)
     assert [len(row) for row in rows] == [len(columns)] * 4
 
 
 def logits(apart, mixed):
-    ways = {"apart": apart, "mixed": mixed, "kept": mixed, "conditional": 0.3}
-    return {way: (torch.full((5,), a), torch.full((5,), -a)) for way, a in ways.items()}
+    return [(torch.full((5,), a), torch.full((5,), -a)) for a in (apart, mixed, mixed, 0.3)]
 
 
 def test_the_puzzle_is_answered_by_the_numbers():
-    batch, single = finished.puzzle(logits(2.0, 0.2)), finished.puzzle(logits(2.0, 1.5))
+    batch, single = comparison.puzzle(logits(2.0, 0.2)), comparison.puzzle(logits(2.0, 1.5))
     assert "has a loss of 0.25" in batch and "is 1.20" in batch and "guessing costs 1.39" in batch
     assert "not in any single image" in batch and "not in any single" not in single
-    assert finished.cost(torch.tensor([300.0]), torch.tensor([-300.0])) == 0
+    assert comparison.cost(torch.tensor([300.0]), torch.tensor([-300.0])) == 0
 
 
 def result(fid, precision, unseen=86.0, std=0.02):
@@ -120,15 +119,14 @@ def result(fid, precision, unseen=86.0, std=0.02):
 
 def test_the_best_is_named_and_luck_is_not():
     results = {"VAE": result(48.0, 0.4), "DCGAN": result(1.21, 0.7), "cGAN": result(1.22, 0.9)}
-    text = finished.compared(results)
+    text = comparison.compared(results)
     assert "The cGAN is best in precision" in text and "images of no model lie nearer" in text
     assert "no difference between the DCGAN and the cGAN is shown in FID" in text
     results["VAE"] = result(48.0, 0.4, unseen=99.0)
-    assert "images of VAE lie nearer" in finished.compared(results)
-    facts = finished.facts(
-        [[torch.nn.Linear(2, 3)]] * 3, (3, 5, 10), (60_000,) * 3, (8.4, 929, 395)
+    assert "images of VAE lie nearer" in comparison.compared(results)
+    columns, rows = comparison.table(
+        [([torch.nn.Linear(2, 3)], 5, 60_000, time, "CPU") for time in (8.4, 929, 395)], results
     )
-    columns, rows = finished.table(facts, results)
     assert {len(row) for row in rows} == {len(columns)} == {6}
     assert rows[0][:2] == ("trained parameters", "9") and rows[3][2] == "929 s"
     assert ("precision", "0.400 ± 0.020") in [row[:2] for row in rows]

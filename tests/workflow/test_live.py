@@ -16,6 +16,7 @@ from PIL import Image
 
 from helpers import cgan, explorer, gan, params, training, weights
 from workflow import live
+from workflow.program import program
 from workflow.report.build import read_all
 from workflow.report.merge import merge
 from workflow.report.typeset import html
@@ -124,9 +125,9 @@ def test_a_script_that_would_end_its_element_is_refused(monkeypatch):
 
 def test_the_command_writes_a_page_or_one_line(files, tmp_path, capsys):
     out = tmp_path / "new" / "live.html"
-    assert live.main([str(out), str(tmp_path / "gone")]) == 1 and not out.exists()
+    assert program(live.main, [str(out), str(tmp_path / "gone")]) and not out.exists()
     assert re.fullmatch(rf"{tmp_path}/gone: no weights_\S+; .*\n", capsys.readouterr().err)
-    assert live.main([str(out), str(files[0])]) == 0
+    assert program(live.main, [str(out), str(files[0])]) == 0
     assert out.read_text(encoding="utf-8") == explorer.page(files[:1])
 
 

@@ -11,6 +11,7 @@ import torch
 
 from helpers import data, figures, params, paths, runs
 from workflow import arguments, publish, redraw, restore
+from workflow.program import program
 
 PARAMETERS = {"train_limit": 0, "epochs": 3, "score_samples": 10000}
 CLEAN = {"revision": "0123456789", "clean": True}
@@ -52,7 +53,7 @@ def test_less_than_the_whole_paper_run_is_not_published(change, says):
         publish.check("01_vae", manifest)
 
 
-def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypatch):
+def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypatch, capsys):
     good = tmp_path / "report" / "weights" / "01_vae_3.safetensors"
     good.parent.mkdir(parents=True)
     good.write_bytes(b"good")
@@ -62,9 +63,8 @@ def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypa
     manifest = WHOLE | {"figures": {}, "folder": str(tmp_path / "run")}
     shown = {"output_type": "display_data", "data": {}, "metadata": {}}
     for metadata, says in [
-        (None, "01_vae.ipynb: No such file or directory$"),
+        (None, "01_vae.ipynb: No such file or directory\n"),
         ({}, "01_vae.ipynb: shows no record of its run"),
-        ({"kind": "provenance", "manifest": {}}, "'parameters' is missing"),
         ({"kind": "provenance", "manifest": manifest}, "is of another run by now"),
     ]:
         if metadata is not None:
@@ -74,8 +74,7 @@ def test_a_run_that_lacks_something_changes_nothing_published(tmp_path, monkeypa
             cell = nbformat.v4.new_code_cell(outputs=[output])
             notebook = nbformat.v4.new_notebook(cells=[cell])
             nbformat.write(notebook, tmp_path / "run" / "01_vae.ipynb")
-        with pytest.raises(SystemExit, match=says):
-            publish.main([str(tmp_path / "run")])
+        assert program(publish.main, [str(tmp_path / "run")]) and says in capsys.readouterr().err
     assert [p for p in sorted(tmp_path.rglob("*")) if "run" not in p.parts] == before
     assert good.read_bytes() == b"good"
 
@@ -104,10 +103,10 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
     path = tmp_path / "WEIGHTS" / "02_gan_22.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
-    with pytest.raises(SystemExit, match=f"^{path}: .*SHA256SUMS"):
+    with pytest.raises(ValueError, match=f"^{path}: .*SHA256SUMS"):
         redraw.main([str(tmp_path / "out")])
     path.unlink()  # an epoch is missing
-    with pytest.raises(SystemExit, match=f"^{path}: not there"):
+    with pytest.raises(FileNotFoundError, match=f"^{path}: not there"):
         redraw.main([str(tmp_path / "out")])
 
 
@@ -196,7 +195,7 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
 
     monkeypatch.setattr(paths, "ROOT", tmp_path)  # for build/published
     for name, (history, parts) in made.items():
-        restore.restore(name)
+        restore.main([name])
         own = params.defaults(name) | SMALL[name]
         own["out_dir"] = str(tmp_path / "build" / "published" / "runs" / name)
         run = runs.start(name, own)
@@ -228,8 +227,10 @@ def test_numbers_in_the_readme_are_the_published_ones():
 
 
 def test_what_is_published_keeps_its_size_and_comes_from_one_clean_revision():
-    found = {path: path.read_bytes() for path in publish.REPORT.rglob("*") if path.is_file()}
-    publish.fit(found)
+    most = {"report.html": 8, "report.pdf": 5, "notebooks": 8, "weights": 16, "sweeps": 1}  # MB
+    for name, size in most.items():
+        files = [publish.REPORT / name, *(publish.REPORT / name).glob("**/*")]
+        assert sum(path.stat().st_size for path in files if path.is_file()) < size * 1e6, name
     manifests = json.loads((publish.REPORT / "manifest.json").read_text("utf-8"))
     assert len({m["git"]["revision"] for m in manifests.values()}) == 1
     assert all(m["git"]["clean"] and m["data"]["verified"] for m in manifests.values())

@@ -12,7 +12,8 @@ from test_compare import result
 from helpers import params, vae, weights
 from helpers.files import write_json
 from helpers.paths import ROOT
-from workflow import sweep
+from workflow import sweep, swept
+from workflow.program import program
 
 VAE = "notebook: notebooks/01_vae.ipynb\n"
 SMALL = "parameters: {source: sample, epochs: 2}\n"
@@ -98,7 +99,7 @@ def test_a_folder_stays_when_only_epochs_grow_or_code_changes_and_the_result_doe
 def test_a_faulty_file_is_one_line(tmp_path, text, says, capsys):
     path = tmp_path / "some.yaml"
     path.write_text(text)
-    assert sweep.main(["list", str(path)]) == 2
+    assert program(sweep.main, ["list", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{path}:") and says in error and error.count("\n") == 1
 
@@ -126,12 +127,12 @@ def done(tmp_path):
 
 
 def test_the_first_vae_of_each_setting_draws_its_reconstructions(done):
-    made = sweep.table(done)
+    made = swept.table(done)
     for seed, (name, run) in enumerate(done.runs.items()):
         torch.manual_seed(seed)
         config = params.VAEConfig(epochs=2, hidden_dim=8, seed=run.given["seed"])
         weights.save(done.out / name, vae.VAE(8), config, 2)
-    settings, results, images = sweep.reconstructions(made, done.out)
+    settings, results, images = swept.reconstructions(made, done.out)
     assert settings == ["a", "b"] and [r["scores"]["fid"]["value"] for r in results] == [10, 15]
     assert images.shape == (3, 10, 28, 28)
     nets = [weights.load(done.out / name / "weights_2.safetensors").net for name in done.runs]
@@ -149,7 +150,7 @@ def manifest(given, name):
 def test_the_table_tells_luck_from_settings(done, capsys):
     path = done.out.parent / "some.yaml"
     assert sweep.main(["--out", str(done.out.parent), "table", str(path)]) == 0
-    assert "test error + KL: “b” is 5.00 higher than “a”" in capsys.readouterr().out
+    assert "test error + KL ↓        b                 +5.00" in capsys.readouterr().out
     table = json.loads((done.out / "table.json").read_text())
     loss = table["settings"]["a"]["loss"]
     assert (loss["mean"], loss["n"], loss["error"]) == (10.5, 2, pytest.approx(0.1))
@@ -164,7 +165,7 @@ def test_scores_of_other_parameters_are_not_taken(done):
     name, run = next(iter(done.runs.items()))
     write_json(done.out / name / "manifest.json", manifest(run.given | {"epochs": 9}, name))
     with pytest.raises(ValueError, match=f"{name}: made with epochs = 9, not 2"):
-        sweep.table(done)
+        swept.table(done)
 
 
 def test_what_the_runs_say_is_said_while_the_engine_works(done, capfd):
