@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from helpers.paths import ROOT
 from workflow.publish import recorded
-from workflow.report.check import picture_size
+from workflow.report.document import picture_size
 
 FOLDER = Path(os.environ.get("REPORT_FOLDER", "build/smoke-test"))
 
@@ -93,31 +93,24 @@ def test_no_page_has_a_hole_and_nothing_runs_into_the_margin(pdf):
     assert [number for number, ink in enumerate(drawn, 1) if paper.overflows(ink)] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_color_of_text_can_be_read_in_both_schemes(page, scheme):
-    colors = paper.schemes(page.style.text)[scheme == "dark"]
+def test_every_color_of_text_can_be_read_in_both_schemes(page):
     words = ["text", "soft", "link", "accent"]
     code = ["keyword", "string", "number", "comment", "name", "text", "soft"]
     pairs = [(w, "paper") for w in words] + [(c, "panel") for c in code] + [("text", "notice")]
-    contrasts = {pair: paper.contrast(*(colors[name] for name in pair)) for pair in pairs}
-    assert {pair: value for pair, value in contrasts.items() if value < 4.5} == {}
-
-
-def test_the_page_has_its_parts(page):
-    levels = [int(tag.name[1]) for tag in page.find_all(re.compile(r"^h[1-6]$"))]
-    assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
-    assert len(page.find_all("math")) > 10 and len(page.find_all("table")) > 3
-    words = page.get_text(" ")
-    assert "smoke" in words.lower() and "Traceback" not in words
-    assert re.findall(r"/(?:home|root|Users|tmp|private|work)/\S*", words) == []
+    for colors in paper.schemes(page.style.text):
+        contrasts = {pair: paper.contrast(*(colors[name] for name in pair)) for pair in pairs}
+        assert {pair: value for pair, value in contrasts.items() if value < 4.5} == {}
 
 
 @pytest.mark.fault(74)
-def test_the_pdf_has_pages_text_and_tags(page, pdf, text):
-    assert 10 <= len(pdf.pages) <= 80
-    assert pdf.metadata.title and pdf.trailer["/Root"]["/MarkInfo"]["/Marked"]
+def test_nothing_is_lost_on_paper(page, pdf, text):
+    """The contents are on the first page and call every part as its title does."""
+    front = " ".join(pdf.pages[0].extract_text().split())
+    titles = [" ".join(title.text.split()) for title in page.find_all("h2")]
+    assert len(titles) >= 6 and [title for title in titles if title not in front] == []
     for number in range(1, 7):
         assert re.search(rf"Figure {number}\b", text)
     assert "\u25a1" not in text  # what stands where no font has the sign
-    for word in ("variational", "generator", "discriminator", "MNIST", "not the real set"):
-        assert (word in text) == (word in " ".join(page.get_text(" ").split())), word
+    for words in (text, page.get_text(" ")):
+        assert "smoke" in words.lower() and "Traceback" not in words
+        assert re.findall(r"/(?:home|root|Users|tmp|private|work)/\S*", words) == []

@@ -42,21 +42,14 @@ def overflows(ink):
 
 def schemes(css):
     """The colors of both schemes: [{name: "#rrggbb"}, ...], light and dark."""
-    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in _roots(css))
-    return [light, light | dark]
+    roots = re.findall(r":root \{([^}]*)\}", css)[:2]
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", root)) for root in roots)
+    return light, light | dark
 
 
-def _roots(css):
-    return re.findall(r":root \{([^}]*)\}", css)[:2]
-
-
-def contrast(one, other):
+def contrast(*colors):
     """The contrast of two colors, 1 to 21 (WCAG 2.2, 1.4.3)."""
-
-    def luminance(color):
-        parts = np.array([int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)])
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722]
-
-    dark, light = sorted((luminance(one), luminance(other)))
+    levels = np.array([[int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)] for color in colors])
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
     return (light + 0.05) / (dark + 0.05)

@@ -27,13 +27,11 @@ A = \begin{pmatrix} a & b \\ c & d \end{pmatrix} \otimes B \odot C, \; X \cap Y,
 
 $$\operatorname*{arg\,max}_\theta \bigotimes_i \hat{x}_i \ominus \tilde{y} \to \lVert w \rVert_2$$
 
-Inline $\|x - \hat{x}\|^2$, $z \sim \mathcal{U}(-1, 1)^{200}$, $\ln 4 \approx 1.386$,
-$\nabla_\theta$, $\mathbf{1}[k = y]$.
+Inline $\|x - \hat{x}\|^2$, $z \sim \mathcal{U}(-1, 1)^{200}$, $\mathbf{1}[k = y]$.
 
 | layer | shape | $\beta_1$ |
 |:------|------:|:---------:|
 | `Linear(784, 64)` | 50,240 | 0.5 |
-| ReLU | 0 | – |
 
 > A quotation, with *emphasis*, **weight** and ~~deletion~~.
 
@@ -44,46 +42,11 @@ $\nabla_\theta$, $\mathbf{1}[k = y]$.
 x = torch.zeros(3)  # a fence
 ```
 """
-
-
-def png(width=320, height=96, shade=0):
-    """Bytes of a gray PNG with a gradient that depends on `shade`."""
-    levels = ((x * 3 + y * 2 + shade * 40) % 256 for y in range(height) for x in range(width))
-    picture, file = Image.frombytes("L", (width, height), bytes(levels)), io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def sha(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-def display(data, **report):
-    return v4.new_output("display_data", data, metadata={"report": report} if report else {})
-
-
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 432 180" width="432pt" height="180pt">'
     '<rect width="432" height="180" fill="#ffffff"/>'
     '<path d="M 20 160 Q 120 20 412 30" fill="none" stroke="#8a3420" stroke-width="2"/></svg>'
 )
-
-
-def figure(label, svg=None, **size):
-    content = svg.encode() if svg else png(shade=len(label), **size)
-    data = {"image/svg+xml": svg} if svg else {"image/png": base64.b64encode(content).decode()}
-    return display(
-        data | {"text/plain": sha(content)[:12]},
-        kind="figure",
-        label=label,
-        caption=f"What the generator draws, picture {label}, with $z$ fixed.",
-        alt=f"A row of gray images, {label}",
-        sha256=sha(content),
-        width=6.0,
-        real=True,
-    )
-
-
 LAYERS = [
     ["layer", "output shape", "parameters", r"$\sigma$"],
     ["`Linear`", "(N, 64)", "50,240", "0.021"],
@@ -95,37 +58,62 @@ SIGNS = [
     ["-KL", "-1.5 ± 0.2", "`-1`", "↑"],
     ["1e-5", "2-3", "-", "≈"],
 ]
-
-
-def table(label="layers", rows=LAYERS, see=""):
-    return display(
-        {"text/html": "<table><td>FROM PANDAS</table>", "text/plain": "FROM PANDAS"},
-        kind="table",
-        label=label,
-        caption=f"The layers and their sizes{see}.",
-        columns=list(rows[0]),
-        rows=[list(row) for row in rows[1:]],
-    )
-
-
 LISTING = "class Generator(nn.Module):\n" + "\n".join(
     f"    def part_{i}(self, z):\n        return self.layers[{i}](z)  # (N, 64)\n"
     for i in range(4)
 )
 
 
-def text(markdown, kind="text"):
-    return display({"text/markdown": markdown, "text/plain": markdown}, kind=kind)
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def png(width=320, height=96, shade=0):
+    """Bytes of a gray PNG with a gradient that depends on `shade`."""
+    levels = ((x * 3 + y * 2 + shade * 40) % 256 for y in range(height) for x in range(width))
+    picture, file = Image.frombytes("L", (width, height), bytes(levels)), io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+# --- Cells and what they display ---
+
+
+def display(data, **report):
+    return v4.new_output("display_data", data, metadata={"report": report} if report else {})
+
+
+def text(markdown, kind="text", **more):
+    return display({"text/markdown": markdown, "text/plain": markdown}, kind=kind, **more)
+
+
+def figure(label, svg=None, **size):
+    content = svg.encode() if svg else png(shade=len(label), **size)
+    data = {"image/svg+xml": svg} if svg else {"image/png": base64.b64encode(content).decode()}
+    words = {
+        "caption": f"Picture {label}, with $z$ fixed.",
+        "alt": f"A row of gray images, {label}",
+    }
+    words |= {"sha256": sha(content), "width": 6.0}
+    return display(data, kind="figure", label=label, **words)
+
+
+def table(label="layers", rows=LAYERS, see=""):
+    plain = {"text/html": "<table><td>FROM PANDAS</table>", "text/plain": "FROM PANDAS"}
+    words = {"caption": f"The layers and their sizes{see}.", "columns": rows[0], "rows": rows[1:]}
+    return display(plain, kind="table", label=label, **json.loads(json.dumps(words)))
 
 
 def manifest(name, dataset, figures):
     parts = ("train-images", "train-labels", "test-images", "test-labels")
+    reports = [shown.metadata.report for shown in figures]
     return {
         "notebook": name,
         "parameters": {"dataset": dataset, "epochs": 10, "learning_rate": 0.0002}
         | ({} if name == "02_gan" else {"snapshot_epochs": [16, 22, 34]}),
         "data": {
             "name": dataset,
+            "title": {"FashionMNIST": "Fashion-MNIST"}.get(dataset, dataset),
             "source": "idx",
             "where": f"$DATA_DIR/{dataset}/raw",
             "verified": True,
@@ -138,18 +126,16 @@ def manifest(name, dataset, figures):
         "device": "cpu, 2 threads",
         "git": {"revision": "abc1234", "clean": True},
         "seconds": {"train": 61.25, "total": 312.0},
-        "figures": {
-            out.metadata["report"]["label"]: out.metadata["report"]["sha256"] for out in figures
-        },
+        "trained": [
+            {"epochs": [1, 10], "seconds": 61.25, "torch": "2.13.0"}
+            | {"git": {"revision": "0123456", "clean": False}}
+        ],
+        "figures": {report["label"]: report["sha256"] for report in reports},
     }
 
 
 def code(source, *outputs, tag="hide-input"):
-    return v4.new_code_cell(
-        source,
-        outputs=list(outputs),
-        metadata={"tags": [tag] if tag else [], "papermill": {"status": "completed"}},
-    )
+    return v4.new_code_cell(source, outputs=list(outputs), metadata={"tags": [tag] if tag else []})
 
 
 def notebook(name, title, dataset, figures, tables, prose, epochs):
@@ -158,8 +144,6 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
         f"epoch {i:2d}/{epochs}  loss_d {1.4 - i / 100:.4f}  loss_g {0.7 + i / 100:.4f}\n"
         for i in range(1, epochs + 1)
     )
-    made = {"text/markdown": "Made with torch 2.13.0.", "text/plain": "Made with torch 2.13.0."}
-    record = display(made, kind="provenance", manifest=manifest(name, dataset, figures))
     drawn = [  # each followed by the caption that JupyterLab shows
         out
         for shown in figures
@@ -185,7 +169,10 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
             text(f"The loss ended at **{epochs / 10:.2f}**: see [Table](#layers)."),
             text(f"The {title.lower()} reached an FID of **{epochs}.5**.", "abstract"),
         ),
-        code("run.finish()", record),
+        code(
+            "run.finish()",
+            text("Made with torch.", "provenance", manifest=manifest(name, dataset, figures)),
+        ),
         code(
             "run.source(gan.Generator)",
             display(listing, kind="source", title="helpers/gan.py: Generator"),
@@ -196,13 +183,7 @@ def notebook(name, title, dataset, figures, tables, prose, epochs):
         cell["id"] = f"cell-{index}"
     for count, cell in enumerate((c for c in cells if c.cell_type == "code"), 1):
         cell.execution_count = count
-    return v4.new_notebook(
-        cells=cells,
-        metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3"},
-            "papermill": {"exception": None},
-        },
-    )
+    return v4.new_notebook(cells=cells)
 
 
 def three():
@@ -211,7 +192,7 @@ def three():
         "01_vae",
         "Problem 1: a VAE",
         "FashionMNIST",
-        [figure("figure-1"), figure("figure-2"), figure("losses", svg=SVG)],
+        [figure("figure-1"), figure("figure-2"), figure("losses", SVG)],
         [
             table(see=", drawn in [Figure](#figure-1)"),
             table("all-layers", LAYERS + LAYERS[1:] * 11),
@@ -241,10 +222,20 @@ def three():
         "MNIST",
         [figure("figure-6", height=320)],
         [table()],
-        "It draws what it is asked for: [Figure](#figure-6), [Section](#The-model).",
+        "It draws [Figure](#figure-6): [Section](#The-model), then [Section](#Luck).",
         5,
     )
+    third.cells.append(v4.new_markdown_cell("# Luck\n\nAnother seed.", id="luck"))
     return {"01_vae.ipynb": first, "02_gan.ipynb": second, "03_cgan.ipynb": third}
+
+
+def report_of(nb, cell, output=0):
+    """What a display says of itself."""
+    return nb.cells[cell].outputs[output].metadata["report"]
+
+
+def manifest_of(nb):
+    return report_of(nb, 9)["manifest"]
 
 
 def write(folder, notebooks=None):
@@ -258,6 +249,9 @@ def write(folder, notebooks=None):
     return paths
 
 
+# --- What every page must be ---
+
+
 def assert_inert(soup):
     """Nothing in the page runs or is fetched."""
     assert not soup.find_all(["script", "iframe", "object", "embed", "form", "base"])
@@ -265,14 +259,12 @@ def assert_inert(soup):
     styles = soup.style.text + " ".join(tag["style"] for tag in soup.find_all(style=True))
     assert styles.count("url(") == styles.count("url(data:font/woff2;base64,") == 1
     assert "@import" not in styles
+    leads, holds = r"#|https?://|mailto:|report.pdf$", "data:(image/|,)"
     for tag in soup.find_all(True):
         for name, value in tag.attrs.items():
             assert not name.startswith("on"), tag
             if name in ("src", "href", "action", "srcset", "data", "poster"):
-                allowed = (
-                    r"#|https?://|mailto:|report.pdf$" if tag.name == "a" else "data:(image/|,)"
-                )
-                assert re.match(allowed, value), tag
+                assert re.match(leads if tag.name == "a" else holds, value), tag
 
 
 def assert_lives(soup, paths):

@@ -5,7 +5,6 @@ import copy
 import io
 import json
 import re
-import subprocess
 import sys
 from typing import NamedTuple
 
@@ -13,13 +12,16 @@ import pytest
 import report_fixture as fixture
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
+from report_fixture import manifest_of, report_of
 
+from helpers.markdown import literal
 from workflow.report import build
-from workflow.report.check import ReportError, picture_size
+from workflow.report.check import ReportError
 from workflow.report.merge import merge
-from workflow.report.typeset import compile_typst, html
+from workflow.report.typeset import compile_typst, html, wrap
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [go](javascript:alert(3)) ${x}$ #{}"
+RUNS = "<script>alert(1)</script><style>@import 'https://example.org/'</style><rect onload='x()'"
 
 
 class Built(NamedTuple):
@@ -34,7 +36,7 @@ class Built(NamedTuple):
 
 def make(folder, notebooks=None, *options):
     paths, out = fixture.write(folder / "in", notebooks), folder / "out"
-    code = build.main([*map(str, paths), "--out", str(out), *options])
+    code = build.main([*map(str, paths), *options, "--out", str(out)])
     files = {path.name: path.read_bytes() for path in out.iterdir()} if out.exists() else {}
     page = files.get("report.html") and BeautifulSoup(files["report.html"], "html.parser")
     if not files.get("report.pdf", b"").startswith(b"%PDF"):
@@ -44,33 +46,25 @@ def make(folder, notebooks=None, *options):
     return Built(code, page, reader, " ".join(text.split()), files)
 
 
+def merged(folder, notebooks, **front):
+    return merge(build.read_all(fixture.write(folder, notebooks)), **front)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The report of three faultless notebooks."""
-    return make(tmp_path_factory.mktemp("whole"), None, "--author", "Ada Lovelace")
-
-
-def report_of(nb, cell, output=0):
-    return nb.cells[cell].outputs[output].metadata["report"]
-
-
-def manifest(nb):
-    return report_of(nb, 9)["manifest"]
+    return make(tmp_path_factory.mktemp("whole"), None, "--author", "Ada Lovelace, Grace Hopper")
 
 
 def cells(table):
     return [[c.text for c in row.find_all(["th", "td"])] for row in table.find_all("tr")]
 
 
-def links(paragraph):
-    return {a.text.replace("\xa0", " "): a["href"] for a in paragraph.find_all("a")}
-
-
 # --- A faultless report --------------------------------------------------------------------------
 
 
 @pytest.mark.fault(65, 78)
-def test_html_has_every_figure_table_and_heading(whole):
+def test_figures_tables_and_headings(whole):
     page = whole.page
     assert whole.code == 0 and page.html["lang"] == "en" and page.h1.text.startswith("Three")
     fixture.assert_inert(page)
@@ -84,30 +78,37 @@ def test_html_has_every_figure_table_and_heading(whole):
     assert (drawn["width"], drawn["height"]) == ("432", "180")
     table = page.find("figure", id="table-2")
     assert table.figcaption.text.startswith("Table\xa02. The layers")
-    assert len(table.select("thead th")) == 4 and len(table.select("tbody th")) == 3
     headings = [h.text for h in page.find_all(["h2", "h3"])]
     assert headings[:3] == ["Datasets", "MNIST", "Fashion-MNIST"]
     for heading in ("Problem 1: a VAE", "1.1 Mathematics of every kind", "3.1 The model"):
         assert heading in headings and heading.split(" ", 1)[1] in page.nav.text
-    assert "Appendix A Parameters and provenance" in headings
+    assert "4 Luck" in headings and "Appendix A Parameters and provenance" in headings
 
 
 def test_cross_references_and_citations(whole):
     sections = [whole.page.find(id=f"section-{n}").find_next("p") for n in (1, 2, 3)]
-    first, second, third = map(links, sections)
-    assert first["Figure 1"] == "#figure-1" and first["the next"] == "#figure-2"
-    assert first["Figure S1"] == "#figure-s1" and second["Figure S2"] == "#figure-s2"
-    assert first["Problem 2"] == "#section-2" and first["Figure 3"] == "#figure-3"
-    assert first["Datasets"] == "#part-datasets"  # the report's own, without a number
-    assert len(first) == 10  # the rest are the papers and their numbers
-    assert sections[0].code.text == "Figure 99" and "Figure 99 a word" in sections[0].text
-    assert second["Section 1.1"] == "#section-1-1"
+    first, second, third = (
+        {a.text.replace("\xa0", " "): a["href"] for a in section("a")} for section in sections
+    )
+    assert first == {
+        "Figure 1": "#figure-1",
+        "the next": "#figure-2",
+        "Figure S1": "#figure-s1",
+        "Problem 2": "#section-2",
+        "Figure 3": "#figure-3",
+        "Datasets": "#part-datasets",  # the report's own, without a number
+        "Kingma & Welling 2014": "https://arxiv.org/abs/1312.6114",
+        "[3]": "#ref-kingma2014vae",
+        "Lucic et al. 2018": "https://arxiv.org/abs/1711.10337",
+        "[4]": first["[4]"],
+    }
+    assert second["Section 1.1"] == "#section-1-1" and second["Figure S2"] == "#figure-s2"
     assert third["Section 3.1"] == "#section-3-1"  # the same words in another notebook
+    assert third["Section 4"] == "#section-4"
     assert whole.page.find("section", class_="abstract").a.text == "Appendix\xa0A"
     references = whole.page.select(".references .csl-entry")
     assert references[2].text.strip().startswith("[3] D. P. Kingma and M. Welling. Auto-encoding")
-    assert "the first\xa0[3]" in sections[1].text and first["[3]"] == "#ref-kingma2014vae"
-    assert len(references) == 5  # the papers that are cited, no others
+    assert len(references) == 5 and "the first\xa0[3]" in sections[1].text
 
 
 def test_notebook_parts_are_where_they_belong(whole):
@@ -117,8 +118,8 @@ def test_notebook_parts_are_where_they_belong(whole):
     for absent in ("secret", "Made with torch", "CAPTION", "FROM PANDAS"):
         assert absent not in main and absent not in whole.text
     labels = [s.text for s in page.select("details.code summary")]
-    assert labels.count("Parameters of this run") == 3
-    assert labels.count("Code: Draw the samples") == 3 and "Code: The model" in labels
+    assert labels.count("Parameters of this run") == labels.count("Code: Draw the samples") == 3
+    assert "Code: The model" in labels  # no comment: the heading above it
     assert [d.p.text for d in page.select("div.listing")] == ["helpers/gan.py: Generator"] * 3
     shown = [pre.text for pre in page.select("pre.python") if not pre.find_parent("details")]
     assert sum("train(config, seed=0)" in text for text in shown) == 3
@@ -126,7 +127,8 @@ def test_notebook_parts_are_where_they_belong(whole):
     rows = {name: values for name, *values in cells(parameters)[1:]}
     assert list(rows)[0] == "dataset" and rows["learning_rate"] == ["0.0002"] * 3
     assert rows["snapshot_epochs"] == ["[16, 22, 34]", "", "[16, 22, 34]"]  # not in the second
-    assert "5 min 12 s" in software.text and "abc1234" in software.text
+    for part in ("5 min 12 s", "abc1234", "revision 0123456 with uncommitted changes"):
+        assert part in software.text
     assert len(cells(hashes)) == 9
 
 
@@ -139,7 +141,6 @@ def test_numbers_signs_and_arrows_in_tables(whole):
     ]
     sides = [td["style"].split()[-1] for td in table.select("tr:nth-of-type(1) td")]
     assert sides == ["left;", "left;", "center;"]
-    assert "−1.5" in whole.text and "−ELBO" in whole.text
 
 
 def test_mathematics_is_mathml_and_nothing_is_lost(whole):
@@ -157,77 +158,46 @@ def test_mathematics_is_mathml_and_nothing_is_lost(whole):
 def test_pdf_is_tagged_titled_and_complete(whole):
     root, data = whole.reader.trailer["/Root"], whole.reader.metadata
     assert root["/MarkInfo"]["/Marked"] and root["/Lang"].startswith("en")
-    assert (data.title, data.author) == ("Three Generative Models of Small Images", "Ada Lovelace")
-    assert 8 <= len(whole.reader.pages) <= 20
-    for part in ("Figure 6. ", "Table 3. ", "References", "arXiv:1312.6114", "Problem 2", "24/24"):
+    assert data.title == "Three Generative Models of Small Images"
+    assert "Ada Lovelace" in data.author and "Grace Hopper" in data.author
+    for part in ("Figure 6. ", "Table 3. ", "References", "arXiv:1312.6114", "24/24", "−ELBO"):
         assert part in whole.text, part
     assert "helpers/gan.py: Generator" in whole.text and "class Generator" in whole.text
     assert "run.figure" not in whole.text  # tag hide-input
     front = whole.reader.pages[0].extract_text()
-    assert "CONTENTS" in front and "Problem 3" in front and "The model" not in front
+    for part in ("Problem 2: a GAN", "4 Luck", "Appendix A Parameters and provenance"):
+        assert part in front
 
 
-@pytest.mark.fault(80)
-def test_same_bytes_again(whole, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert make(tmp_path / "elsewhere é", None, "--author", "Ada Lovelace").files == whole.files
+ONES_OWN = {"verified": False, "title": "<b>My</b> $shapes$"}
+STAND_IN = {"real": False, "verified": False, "title": "stand-in digits"}
+LETTERS = {"name": "EMNIST-letters", "title": "EMNIST letters", "verified": False}
+NOT_PUBLISHED = "from <b>My</b> $shapes$ in place of Fashion-MNIST and MNIST. "
 
 
-def test_one_notebook_on_request(tmp_path):
-    """Its links to the other notebooks are words, its section has its own number."""
-    second = {"02_gan.ipynb": fixture.three()["02_gan.ipynb"]}
-    built = make(tmp_path, second, "--partial")
-    assert built.code == 0 and "Figure 5." in built.text
-    assert "2.1 The model" in built.page.nav.text and built.page.find(id="figure-5")
-    assert "Section" in built.page.find(id="section-2").find_next("p").text
-
-
-def test_notices_and_revisions_on_the_title_page(tmp_path):
+@pytest.mark.parametrize(
+    ("data", "profile", "notice", "about"),
+    [
+        ({}, "smoke", "SMOKE RUN. ", ["Fashion-MNIST", "MNIST"]),
+        (STAND_IN, "", "images, not from Fashion-MNIST or MNIST. ", ["The stand-in"]),
+        (ONES_OWN, "", NOT_PUBLISHED, [literal("<b>My</b> $shapes$")]),
+        (LETTERS, "", None, ["EMNIST", "Fashion-MNIST", "MNIST"]),
+    ],
+)
+def test_the_title_page_says_whose_images_these_are(data, profile, notice, about, tmp_path):
     notebooks = fixture.three()
-    for nb in notebooks.values():
-        manifest(nb)["data"] |= {"real": False, "verified": False, "source": "sample"}
-    manifest(notebooks["02_gan.ipynb"])["git"] = {"revision": "fff9999", "clean": True}
-    report = merge(build.read_all(fixture.write(tmp_path, notebooks)), "smoke")
-    soup = BeautifulSoup(html(report), "html.parser")
-    smoke, stand_in = (p.text for p in soup.select("header .notice"))
-    assert smoke.startswith("SMOKE RUN") and "not from Fashion-MNIST or MNIST" in stand_in
-    assert "Revisions abc1234 and fff9999" in soup.header.text
-    assert "The stand-in" in soup.nav.text and "Fashion" not in soup.nav.text
-
-
-def test_images_of_ones_own_are_called_so_and_no_published_set(tmp_path):
-    notebooks, own = fixture.three(), {"verified": False, "title": "<b>My</b> $shapes$"}
-    for nb in notebooks.values():
-        manifest(nb)["data"] |= own | {"source": "csv"}
-    report = merge(build.read_all(fixture.write(tmp_path, notebooks)))
-    soup = BeautifulSoup(html(report), "html.parser")
-    (notice,) = (p.text for p in soup.select("header .notice"))
-    assert "from <b>My</b> $shapes$ in place of Fashion-MNIST and MNIST." in notice
-    assert "<b>My</b> $shapes$" in soup.nav.text and "somebody’s own" in soup.text
-    assert "handwritten" not in soup.text and "clothing" not in soup.text
-
-
-def test_a_stand_in_is_not_said_to_be_other_than_itself(tmp_path):
-    notebooks = fixture.three()
-    for nb in notebooks.values():
-        stand_in = {"real": False, "verified": False, "title": "stand-in digits"}
-        manifest(nb)["data"] |= stand_in
-    (notice,) = merge(build.read_all(fixture.write(tmp_path, notebooks)))["front"]["notices"]
-    assert "not from Fashion-MNIST or MNIST." in notice
-
-
-def test_both_sets_of_emnist_have_their_text(tmp_path):
-    notebooks = fixture.three()
-    manifest(notebooks["02_gan.ipynb"])["data"] |= {"name": "EMNIST-letters", "verified": False}
-    manifest(notebooks["02_gan.ipynb"])["data"]["title"] = "EMNIST letters"
-    report = merge(build.read_all(fixture.write(tmp_path, notebooks)))
-    assert "handwritten letters" in html(report) and not report["front"]["notices"]
+    for name in ["02_gan.ipynb"] if data is LETTERS else notebooks:
+        manifest_of(notebooks[name])["data"] |= data
+    report = merged(tmp_path, notebooks, profile=profile)
+    assert [notice in said for said in report["front"]["notices"]] == [True] * bool(notice)
+    (texts,) = [it["text"] for it in report["items"] if it.get("text", "").startswith("# Data")]
+    assert sorted(re.findall("^## (.*)", texts, re.M)) == about
 
 
 # --- Hostile notebooks ---------------------------------------------------------------------------
 
 
-@pytest.mark.fault(84, 85, 89, 92)
+@pytest.mark.fault(84, 85, 89, 92, 114)
 def test_a_hostile_document_is_inert(tmp_path):
     """Texts, names and file names, one of which ends a line for Typst, another is no text."""
     trace, notebooks = tmp_path / "trace", fixture.three()
@@ -239,16 +209,18 @@ def test_a_hostile_document_is_inert(tmp_path):
     nb.cells[4].outputs.append(fixture.display({"text/html": EVIL, "text/plain": EVIL}))
     nb.cells[4].outputs.append(fixture.display({"application/javascript": "alert(4)"}))
     report_of(nb, 5).update(caption=EVIL, alt=EVIL + '"><b onload="x()">')
+    nb.cells[5].outputs.append(fixture.figure("chart", fixture.SVG.replace("<rect", RUNS)))
+    manifest_of(nb)["figures"]["chart"] = report_of(nb, 5, -1)["sha256"]
     report_of(nb, 6)["rows"][0] = [EVIL, "- a", "# b", '"] #panic()']
-    manifest(nb)["parameters"] = {EVIL: EVIL, "`tick`": "a ` b", "empty": ""}
-    manifest(nb)["data"] |= {"where": EVIL, "name": "MNIST *x* " + EVIL, "real": False}
-    manifest(nb)["device"] = EVIL
+    manifest_of(nb)["parameters"] = {EVIL: EVIL, "`tick`": "a ` b", "empty": ""}
+    manifest_of(nb)["data"] |= {"where": EVIL, "name": "MNIST *x* " + EVIL, "real": False}
+    manifest_of(nb)["device"] = EVIL
     nb.cells.append(fixture.v4.new_raw_cell(EVIL))
     nb.cells[8].source = f"open({str(trace)!r}, 'w')"  # notebooks are read, never run
     name = "<img src=x onerror=alert(1)>\u2028#panic(1)\n#panic(2)\r#panic(3)\u202e.ipynb"
     notebooks = {"01_vae.ipynb": notebooks["01_vae.ipynb"], name: notebooks["02_gan.ipynb"]}
     notebooks["\udcff$x$.ipynb"] = nb
-    front = ("--author", f"Ada\nLovelace, 漢 \u202e {EVIL}", "--title", EVIL, "--date", EVIL)
+    front = ("--author", f"Ada\nLovelace 漢 \u202e {EVIL}", "--title", EVIL, "--date", EVIL)
     built = make(tmp_path / "a <b> é", notebooks, *front, "--profile", EVIL)
     assert built.code == 0 and not trace.exists()
     fixture.assert_inert(built.page)
@@ -292,27 +264,6 @@ def test_any_value_anywhere_is_taken_or_refused(tmp_path):
     assert 0 < taken < turn
 
 
-UNSAFE = {
-    "<script>alert(1)</script>": "unsafe SVG: <script>",
-    '<path onload="alert(1)"/>': "unsafe SVG: onload='alert(1)'",
-    '<image href="https://example.org/x.png"/>': "unsafe SVG: href='https://example.org/x.png'",
-    "<style>@import 'https://example.org/x.css'</style>": "unsafe SVG: style=",
-    '<path style="fill: url( https://example.org/x)"/>': "unsafe SVG: style=",
-    "</svg>": "no SVG with a viewBox",
-}
-
-
-@pytest.mark.fault(114)
-def test_an_svg_that_could_run_or_fetch_is_refused():
-    for part, expected in UNSAFE.items():
-        with pytest.raises(ValueError, match="^" + re.escape(expected)):
-            picture_size("image/svg+xml", fixture.SVG.replace("<rect", part + "<rect").encode())
-    bomb = '<!DOCTYPE svg [<!ENTITY a "b">]>' + fixture.SVG
-    for broken in (bomb, "<p/>", fixture.SVG.replace("432 ", "nan ")):
-        with pytest.raises(ValueError, match="^no SVG with a viewBox$"):
-            picture_size("image/svg+xml", broken.encode())
-
-
 # --- Refusals ------------------------------------------------------------------------------------
 
 
@@ -324,12 +275,17 @@ def half_run(nb):
 def no_picture(nb):
     """Figure 6 is displayed nowhere, and the record of the run does not have it either."""
     del nb.cells[5].outputs[0]
-    manifest(nb)["figures"].clear()
+    manifest_of(nb)["figures"].clear()
 
 
 def failed(nb):
-    words = {"ename": "ValueError", "evalue": "boom\x1b[2J\u202e\nmore", "traceback": []}
+    words = {"ename": "ValueError", "evalue": "boom\nmore", "traceback": []}
     nb.cells[5].outputs = [fixture.v4.new_output("error", **words)]
+
+
+def twice(nb):
+    nb.cells[6].outputs.append(fixture.figure("figure-6"))
+    manifest_of(nb)["figures"]["figure-6"] = report_of(nb, 6, -1)["sha256"]
 
 
 def says(cell, **changes):
@@ -337,98 +293,96 @@ def says(cell, **changes):
     return lambda nb: report_of(nb, cell).update(changes)
 
 
-def shows(content):
+def shows(content, mime="image/png"):
     """Another picture in the place of the first."""
-    text = base64.b64encode(content).decode()
-    return lambda nb: nb.cells[5].outputs[0].data.update({"image/png": text})
-
-
-def prose(markdown):
-    """Another text in cell 4."""
-    return lambda nb: nb.cells[3].update(source=markdown)
-
-
-def sentence(markdown):
-    """Another text among the outputs of cell 9."""
-    return lambda nb: nb.cells[8].outputs[0].data.update({"text/markdown": markdown})
-
-
-def twice(nb):
-    nb.cells[6].outputs.append(fixture.figure("figure-6"))
-    manifest(nb)["figures"]["figure-6"] = report_of(nb, 6, -1)["sha256"]
+    content = content if mime != "image/png" else base64.b64encode(content).decode()
+    return lambda nb: nb.cells[5].outputs[0].data.update({mime: content})
 
 
 REFUSALS = [  # notebook, change to it (or other bytes), in the first line of the answer
-    ("02_gan", "{ no", "02_gan.ipynb: broken JSON"),
-    ("02_gan", '{"cells": [NaN]}', "02_gan.ipynb: broken JSON: NaN is no number"),
+    ("02_gan", "{ no", "02_gan.ipynb: not a notebook: Expecting property name"),
+    ("02_gan", '{"cells": [NaN]}', "02_gan.ipynb: not a notebook: NaN is no number"),
     ("02_gan", "[1]", "02_gan.ipynb: not a notebook"),
     ("02_gan", failed, "02_gan.ipynb: cell 6 failed: ValueError: boom"),
-    ("02_gan", lambda nb: nb.metadata.papermill.update(exception=True), "ended with an exception"),
     ("03_cgan", half_run, "03_cgan.ipynb: cell 7 was never run"),
-    ("03_cgan", lambda nb: nb.cells[9].metadata.papermill.update(status="p"), "cell 10 is p"),
     ("01_vae", lambda nb: nb.cells[6].update(execution_count=2), "cell 7 was run out of order"),
     ("03_cgan", no_picture, "03_cgan.ipynb: figure-6 is missing"),
-    ("03_cgan", twice, "03_cgan, cell 7: the label figure-6 is there twice"),
     ("02_gan", twice, "03_cgan.ipynb: figure-6 appears twice"),
-    ("02_gan", prose("## layers"), "02_gan, cell 7: the label layers is there twice"),
     ("03_cgan", says(5, label="other"), "figure other is not the one that was drawn"),
     ("01_vae", shows(fixture.png(8, 8)), "figure figure-1 is not the one that was drawn: sha256"),
-    ("01_vae", shows(b"Hello!"), "figure figure-1: no whole PNG: 6 bytes, starts 48656c6c"),
-    ("01_vae", says(5, alt=" "), "01_vae.ipynb: cell 6: figure figure-1: alt: ' ' does not match"),
-    ("01_vae", says(6, label="Layers\n"), "01_vae.ipynb: cell 7: table Layers : label: 'Layers"),
+    ("01_vae", shows(b"Hello!"), "01_vae.ipynb: cell 6: no whole picture: 6 bytes of image/png"),
+    ("01_vae", shows("<svg", "image/svg+xml"), "cell 6: no whole picture: 4 bytes of image/svg"),
+    ("01_vae", says(5, alt=" "), "01_vae.ipynb: cell 6: figure figure-1 alt: ' ' does not match"),
+    ("01_vae", says(6, label="Layers\n"), "01_vae.ipynb: cell 7: table Layers\n label: 'Layers"),
     ("01_vae", lambda nb: nb.cells[5].outputs[0].metadata.pop("report"), "without label"),
     ("01_vae", lambda nb: report_of(nb, 6)["rows"][1].pop(), "row 2 has 3 cells for 4 columns"),
     ("01_vae", lambda nb: nb.cells[9].outputs.clear(), "01_vae.ipynb: no provenance records"),
     (
         "02_gan",
-        lambda nb: manifest(nb)["data"]["sha256"].update({"test-images": "0"}),
+        lambda nb: manifest_of(nb)["data"]["sha256"].update({"test-images": "0"}),
         "both say MNIST but read different images",
     ),
-    ("02_gan", prose("[Figure](#kept)"), "02_gan, cell 4: the link #kept leads nowhere"),
-    ("02_gan", prose("[Table](01_vae.ipynb#t)"), "cell 4: the link 01_vae.ipynb#t leads nowhere"),
-    ("02_gan", prose("[Figure](#layers)"), "the link #layers says Figure and leads to a table"),
-    ("02_gan", prose("## A\n\n## A\n\n[Section](#A)"), "the link #A leads to two places"),
-    ("02_gan", prose("![a plot](../p.png)"), "02_gan, cell 4: the picture ../p.png is in a text"),
-    ("02_gan", sentence("![p][1]\n\n[1]: attachment:a"), "cell 9: the picture attachment:a is in"),
-    ("02_gan", prose("[see](/etc/passwd)"), "cell 4: the link /etc/passwd leads to a file"),
-    ("02_gan", prose(r"So $\nosuch{x}$."), r"mathematics that pandoc cannot read: \nosuch{x}"),
-    ("02_gan", prose("#### Deep"), "02_gan, cell 4: the heading “Deep” skips a level"),
 ]
 
 
-@pytest.mark.fault(75, 76, 77, 78, 82, 86, 113)
+@pytest.mark.fault(75, 76, 77, 86, 113, 114)
 @pytest.mark.parametrize("name, change, expected", REFUSALS, ids=[line for *_, line in REFUSALS])
-def test_refusals_name_the_fault_and_keep_the_old_report(name, change, expected, tmp_path, capsys):
-    notebooks, old = fixture.three(), {"report.html": b"yesterday's", "report.pdf": b"too"}
+def test_a_refusal_names_notebook_and_fault(name, change, expected, tmp_path):
+    notebooks = fixture.three()
     if isinstance(change, str):
         notebooks[f"{name}.ipynb"] = change
     else:
         change(notebooks[f"{name}.ipynb"])
-    (tmp_path / "out").mkdir()
-    for file, content in old.items():
-        (tmp_path / "out" / file).write_bytes(content)
-    built = make(tmp_path, notebooks)
-    first, *_, last = capsys.readouterr().err.splitlines()
-    assert built.code == 1 and built.files == old
-    assert first.isprintable()
-    assert expected in first and first.startswith((f"{tmp_path / 'in'}/", f"{name}, cell"))
-    assert last == f"{tmp_path / 'out'}: no report written, what was there is unchanged"
+    with pytest.raises(ReportError) as refused:
+        build.read_all(fixture.write(tmp_path, notebooks))
+    first = refused.value.problems[0]
+    assert expected in first and first.startswith(str(tmp_path))
 
 
-@pytest.mark.fault(76)
-def test_missing_notebook_and_every_fault_at_once(tmp_path, capsys):
+TEXTS = {  # Markdown: what is said of it after "02_gan, cell N: "
+    "## layers": "the label layers is there twice",
+    "[Figure](#kept)": "the link #kept leads nowhere",
+    "[Table](01_vae.ipynb#t)": "the link 01_vae.ipynb#t leads nowhere",
+    "[Figure](#layers)": "the link #layers says Figure and leads to a table",
+    "## A\n\n## A\n\n[Section](#A)": "the link #A leads to two places",
+    "![a plot](../p.png)": "the picture ../p.png is in a text: only run.figure brings pictures",
+    "[see](/etc/passwd)": "the link /etc/passwd leads to a file",
+    r"So $\nosuch{x}$.": r"mathematics that pandoc cannot read: \nosuch{x}",
+    "\\begin{align} x \\end{align}": "mathematics without dollar signs: \\begin{align}",
+    "#### Deep": "the heading “Deep” skips a level",
+}
+
+
+@pytest.mark.fault(78, 85, 113)
+def test_what_a_text_must_not_hold_is_named_with_its_cell(tmp_path):
     notebooks = fixture.three()
-    half_run(notebooks["01_vae.ipynb"])
-    paths = fixture.write(tmp_path, notebooks)
-    paths[2].unlink()
-    assert build.main([*map(str, paths), "--out", str(tmp_path / "out")]) == 1
-    first, second, _ = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"{paths[0]}: cell 7 was never run")
-    assert second == f"{paths[2]}: no such file or directory"
-    assert not (tmp_path / "out").exists()
+    nb = notebooks["02_gan.ipynb"]
+    expected = [f"02_gan, cell {len(nb.cells) + k}: {v}" for k, v in enumerate(TEXTS.values(), 1)]
+    nb.cells += [fixture.v4.new_markdown_cell(text) for text in TEXTS]
+    with pytest.raises(ReportError) as refused:
+        html(merged(tmp_path, notebooks))
+    found = refused.value.problems
+    lacking = [line for line in expected if not any(fault.startswith(line) for fault in found)]
+    assert not lacking and len(found) == len(expected), found
 
 
 # --- What surrounds the build --------------------------------------------------------------------
+
+
+@pytest.mark.fault(76, 82)
+def test_every_fault_is_a_line_and_the_old_report_stays(tmp_path, capsys):
+    notebooks, old = fixture.three(), {"report.html": b"yesterday's", "report.pdf": b"too"}
+    half_run(notebooks["01_vae.ipynb"])
+    says(6, label="\x1b[2Jx")(notebooks["02_gan.ipynb"])
+    (tmp_path / "out").mkdir()
+    for file, content in old.items():
+        (tmp_path / "out" / file).write_bytes(content)
+    built = make(tmp_path, notebooks, str(tmp_path / "gone.ipynb"))
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert built.code == 1 and built.files == old
+    assert len(lines) == 3 and all(line.isprintable() for line in lines)
+    assert lines[2] == f"{tmp_path / 'gone.ipynb'}: no such file or directory"
+    assert last == f"{tmp_path / 'out'}: no report written, what was there is unchanged"
 
 
 @pytest.mark.fault(79)
@@ -441,8 +395,7 @@ def test_without_typst_the_html_is_written_and_the_exit_code_says_so(
     built = make(tmp_path)
     assert built.code == 2 and built.page.find(id="figure-6")
     assert built.files["report.pdf"] == b"old"
-    line = "report.pdf: not written; the report.pdf there is from an earlier run"
-    assert line in capsys.readouterr().err
+    assert "out/report.pdf: not written (" in capsys.readouterr().err
 
 
 @pytest.mark.fault(79)
@@ -462,14 +415,13 @@ def test_a_typst_error_names_notebook_and_cell():
         compile_typst(source, {})
 
 
-@pytest.mark.fault(115)
-@pytest.mark.parametrize("value", ["", "-1", "1e9", "9" * 20])
-def test_a_source_date_that_is_no_number_is_one_line(value, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
-    built = make(tmp_path)
-    lines = capsys.readouterr().err.splitlines()
-    assert built.code == 1 and not built.files and len(lines) == 2
-    assert lines[0] == f"SOURCE_DATE_EPOCH must be seconds since 1970, got {value!r}"
+def test_long_lines_of_code_are_broken_at_a_space():
+    assert wrap("    call(" + "word, " * 20 + ")\n\tx", 99).split("\n") == [
+        "    call(" + "word, " * 15,
+        "        " + "word, " * 5 + ")",
+        "    x",
+    ]
+    assert wrap("x" * 120, 99).split("\n") == ["x" * 99, "    " + "x" * 21]
 
 
 @pytest.mark.fault(116)
@@ -481,15 +433,4 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, monkeypatch, caps
     built = make(tmp_path)
     assert built.code == 130 and not built.files
     [line] = capsys.readouterr().err.splitlines()
-    assert line.endswith("out: interrupted, no report written, what was there is unchanged")
-
-
-@pytest.mark.fault(116)
-@pytest.mark.parametrize("redirect", ["| true", ">&- 2>&-"])
-def test_nobody_listens(redirect, tmp_path):
-    paths = " ".join(f"'{path}'" for path in fixture.write(tmp_path / "in"))
-    build = f"{sys.executable} -m workflow.report.build {paths} --out {tmp_path}"
-    command = ["bash", "-c", f"set -o pipefail; {build} {redirect}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (tmp_path / "report.pdf").exists()
+    assert line.endswith("out: interrupted, each file there is whole")

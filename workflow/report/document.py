@@ -1,16 +1,24 @@
-"""An executed notebook as a list of items.
+"""The cells of an executed notebook as items.
 
 An item is what a reader sees as one thing: a text, a listing, what code printed, a figure, a
-table. typeset.py turns the items of the whole report into HTML or PDF.
+table. typeset.py turns the items of the whole report into HTML or PDF. What must not reach a
+report is a ValueError that says why.
 """
 
+import base64
+import hashlib
+import io
+import json
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
+from jsonschema import Draft202012Validator
 from nbconvert.filters import strip_ansi
-
-from workflow.report.check import picture_of, picture_size
+from PIL import Image
 
 TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 5.4  # inches of a page that a figure may fill
+SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
 
 # Control characters, separators that end a line for Typst, marks that turn the direction of
 # writing, halves of characters.
@@ -42,18 +50,20 @@ def one_line(text):
 
 def text_item(text, at, notebook="", **rest):
     """An item of Markdown. `at` is where it stands, for messages; `notebook` owns its labels."""
-    return {
-        "kind": "Text",
-        "text": _formulas_on_one_line(clean(text)),
-        "at": at,
-        "notebook": notebook,
-    } | rest
+    # no line of a formula begins with -, + or =, which would be a list or a heading
+    text = _DISPLAY.sub(
+        lambda found: found[0] if found[1] else found[0].replace("\n", " "), clean(text)
+    )
+    return {"kind": "Text", "text": text, "at": at, "notebook": notebook} | rest
 
 
 def table_item(report, at, notebook=""):
     """An item of the metadata of a table: label, caption, columns, rows."""
-    columns, rows = ([one_line(text) for text in report["columns"]], report["rows"])
-    rows = [[_minus(one_line(text)) for text in row] for row in rows]
+    columns = [_minus(one_line(text)) for text in report["columns"]]
+    rows = [[_minus(one_line(text)) for text in row] for row in report["rows"]]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns):
+            raise ValueError(f"row {number} has {len(row)} cells for {len(columns)} columns")
     wordy = max(len(text) for row in rows for text in row) > 40
     return {
         "kind": "Table",
@@ -61,79 +71,113 @@ def table_item(report, at, notebook=""):
         "notebook": notebook,
         "label": report["label"],
         "caption": one_line(report["caption"]),
-        "columns": [_minus(text) for text in columns],
+        "columns": columns,
         "rows": rows,
         "align": ["Left", *(_alignment(cells) for cells in list(zip(*rows, strict=True))[1:])],
         "size": "wide" if len(columns) > 5 else "narrow" if len(columns) < 4 and not wordy else "",
     }
 
 
-def items_of(nb, path):
-    """The items of one notebook, in order. What it says of its provenance is in the appendix."""
-    notebook, heading = one_line(path.stem), ""
+def items_of(nb, notebook):
+    """(items, faults) of a notebook's cells, in order; `notebook` is its name.
+
+    The record of the run is an item too, of the kind Provenance.
+    """
+    items, faults, heading = [], [], ""
     for number, cell in enumerate(nb.cells, 1):
-        tags, at = cell.metadata.get("tags", []), f"{notebook}, cell {number}"
-        if "remove-cell" in tags:
-            continue
-        if cell.cell_type == "markdown":
+        tags = cell.metadata.get("tags", [])
+        place = {"at": f"{notebook}, cell {number}", "notebook": notebook}
+        if cell.cell_type == "markdown" and "remove-cell" not in tags:
             heading = ([heading] + re.findall(r"^#+ +(.+)", cell.source, re.M))[-1]
-            yield text_item(cell.source, at, notebook)
-        if cell.cell_type != "code":
+            items.append(text_item(cell.source, **place))
+        if cell.cell_type != "code" or "remove-cell" in tags:
             continue
-        place, source = {"at": at, "notebook": notebook}, clean(cell.source).strip("\n")
-        if source.strip() and "remove-input" not in tags:
-            code = place | {"kind": "Code", "language": "python", "text": source}
-            hidden = "hide-input" in tags
-            if hidden or "parameters" in tags or "injected-parameters" in tags:
-                code |= {
-                    "title": _code_title(source, tags, heading),
-                    "folded": True,
-                    "hidden": hidden,
-                }
-            yield code
+        items += _code(cell.source, tags, heading, place)
         for output in cell.outputs:
-            yield from _output(output, place)
+            try:
+                items += _output(output, place)
+            except ValueError as fault:
+                faults.append(f"cell {number}: {fault}")
+    return items, faults
 
 
-def _code_title(source, tags, heading):
-    if "injected-parameters" in tags:
-        return "Parameters of this run"
-    if "parameters" in tags:
-        return "Parameters and their defaults"
+def _code(source, tags, heading, place):
+    """The code of a cell, if it is shown. `heading` is the last one above it."""
+    source = clean(source).strip("\n")
+    if not source.strip() or "remove-input" in tags:
+        return
+    code = place | {"kind": "Code", "language": "python", "text": source}
     comment = re.match(r"# *(.+)", source)
-    return one_line(f"Code: {(comment[1] if comment else heading).rstrip('. ')}")
+    titles = {
+        "injected-parameters": "Parameters of this run",
+        "parameters": "Parameters and their defaults",
+        "hide-input": f"Code: {(comment[1] if comment else heading).rstrip('. ')}",
+    }
+    if title := next((titles[tag] for tag in titles if tag in tags), None):
+        code |= {"title": one_line(title), "folded": True, "hidden": "hide-input" in tags}
+    yield code
 
 
 def _output(output, place):
+    """The item that an output becomes, if any. ValueError: it must not reach a report."""
     printed = place | {"kind": "Code"}
     if output.output_type == "stream":
         yield printed | {"language": output.name, "text": clean(output.text).rstrip("\n")}
         return
-    data, report = output.data, output.metadata.get("report", {})
-    kind = report.get("kind")
+    data, report = output.data, output.metadata.get("report")
+    kind = _kind(report, data)
     if kind == "figure":
-        yield _figure(data, report, place)
+        yield place | {"kind": "Figure"} | _figure(report, data)
     elif kind == "table":
         yield table_item(report, **place)
     elif kind == "source":
-        code = {"language": "python", "text": clean(data["text/plain"]).strip("\n")}
+        code = {"language": "python", "text": _held(data, "text/plain").strip("\n")}
         yield printed | code | {"title": one_line(report["title"])}
     elif kind in ("text", "abstract"):
-        yield text_item(data["text/markdown"], **place, abstract=kind == "abstract")
+        yield text_item(_held(data, "text/markdown"), **place, abstract=kind == "abstract")
+    elif kind == "provenance":
+        yield {"kind": "Provenance", "manifest": report["manifest"]}
     elif kind is None and "text/plain" in data:
-        yield printed | {"language": "result", "text": clean(data["text/plain"]).rstrip("\n")}
+        text = _held(data, "text/plain").rstrip("\n")
+        yield printed | {"language": "result", "text": text}
 
 
-def _figure(data, report, place):
-    mime, content = picture_of(data)
+def _kind(report, data):
+    """The kind of a display, None of one without metadata, which may be no picture."""
+    if report is None:
+        if any(mime.startswith("image/") for mime in data):
+            raise ValueError(
+                "a picture without label, caption and alt text; run.figure shows one with them"
+            )
+        return None
+    kind = str(report.get("kind")) if isinstance(report, dict) else ""
+    if kind not in SCHEMA["kinds"]:
+        raise ValueError(f"metadata.report of no known kind: {str(report)[:60]}")
+    rules = Draft202012Validator({"$defs": SCHEMA["$defs"]} | SCHEMA["kinds"][kind])
+    if error := next(rules.iter_errors(report), None):
+        where = " ".join(map(str, [kind, report.get("label", ""), *error.absolute_path]))
+        raise ValueError(f"{where}: {error.message[:100]}")
+    return kind
+
+
+def _held(data, mime):
+    if mime not in data:
+        raise ValueError(f"a display without {mime}")
+    return clean(data[mime])
+
+
+def _figure(report, data):
+    mime = "image/svg+xml" if "image/svg+xml" in data else "image/png"
+    content = data.get(mime, "")
+    content = content.encode() if "svg" in mime else base64.b64decode(content)
     width, height = picture_size(mime, content)
     inches = report["width"]
-    return place | {
-        "kind": "Figure",
+    return {
         "label": report["label"],
         "caption": one_line(report["caption"]),
         "alt": one_line(report["alt"]),
         "picture": (mime, content),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "width": width,
         "height": height,
         "inches": f"{inches:.2f}",
@@ -141,9 +185,23 @@ def _figure(data, report, place):
     }
 
 
-def _formulas_on_one_line(text):
-    """Markdown in which no line of a formula begins with -, + or =, a list or a heading else."""
-    return _DISPLAY.sub(lambda found: found[0] if found[1] else found[0].replace("\n", " "), text)
+def picture_size(mime, content):
+    """(width, height) of a whole PNG or SVG; ValueError for any other bytes.
+
+    An SVG that would run or fetch something does neither: a page shows it as an image.
+    """
+    try:
+        if "svg" in mime:
+            box = ElementTree.fromstring(content).get("viewBox").split()
+            width, height = (round(float(length)) for length in box[2:])
+            if not (0 < width < 1e5 and 0 < height < 1e5):
+                raise ValueError
+            return width, height
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            picture.load()
+            return picture.size
+    except Exception:  # damage is met with errors of many kinds
+        raise ValueError(f"no whole picture: {len(content)} bytes of {mime}") from None
 
 
 def _minus(text):

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from helpers.data.sets import own
+from helpers.data.sets import SETS, own
 from helpers.markdown import literal
-from workflow.report.document import items_of, one_line, table_item, text_item
+from workflow.report.document import one_line, table_item, text_item
 
 TEXTS = Path(__file__).parent / "text"
 TITLE = "Three Generative Models of Small Images"
@@ -20,17 +20,17 @@ SOURCES = {
 }
 
 
-def merge(sources, profile="", title="", authors=(), date="", partial=False):
+def merge(sources, profile="", title="", author="", date=""):
     """The report as typeset.html and typeset.pdf take it: what is on the title page, the items,
     and in `names` the notebook that a name in a link means.
 
-    sources: a sequence of check.Source. partial: links may lead to notebooks that are not there.
+    sources: a sequence of check.Source. author: one or several, with commas.
     """
     manifests = [source.manifest for source in sources]
     front = {
         "title": one_line(title) or TITLE,
         "subtitle": "" if one_line(title) else SUBTITLE,
-        "authors": [one_line(author) for author in authors],
+        "authors": [one_line(name) for name in author.split(",") if name.strip()],
         "date": one_line(date),
         "notices": _notices(manifests, profile),
         "facts": _facts(manifests, profile),
@@ -41,12 +41,12 @@ def merge(sources, profile="", title="", authors=(), date="", partial=False):
         names |= {f"{name}.ipynb": notebook for name in (source.manifest["notebook"], notebook)}
     items = [text_item(_text("abstract"), "text/abstract.md", abstract=True), *_datasets(sources)]
     for source in sources:
-        items += items_of(source.notebook, source.path)
+        items += source.items
     items.append(text_item("# References", "the references", numbering="none"))
     items.append({"kind": "References", "at": "the references", "notebook": ""})
     items += _appendix(manifests)
     items.sort(key=lambda item: not item.get("abstract"))
-    return {"front": front, "names": names, "partial": partial, "items": items}
+    return {"front": front, "names": names, "items": items}
 
 
 def code(value):
@@ -62,21 +62,21 @@ def _text(name):
 
 
 def _notices(manifests, profile):
-    notices = []
+    notices, data = [], [manifest["data"] for manifest in manifests]
     if profile == "smoke":
         notices.append(
             "SMOKE RUN. Made with the smallest settings, to test that everything works. "
             "Nothing here says how good the models are."
         )
-    data = [m["data"] for m in manifests]
-    if names := dict.fromkeys(_published(d) for d in data if not d["real"]):
+    if names := dict.fromkeys(_published(d["name"]) for d in data if not d["real"]):
         notices.append(
             f"STAND-IN DATA. Made from the built-in stand-in images, not from "
             f"{one_line(' or '.join(names))}. Its numbers cannot be compared with published ones. "
             "For the real images: DATA_DIR=folder make report, with files as in data/README.md."
         )
-    if names := dict.fromkeys(_published(d) for d in data if _own(d)):
-        titles = dict.fromkeys(_title(d) for d in data if _own(d))
+    if others := [d for d in data if _own(d)]:
+        titles = dict.fromkeys(d["title"] for d in others)
+        names = dict.fromkeys(_published(d["name"]) for d in others)
         notices.append(
             f"NOT THE PUBLISHED FILES. Made from {one_line(' and '.join(titles))} in place of "
             f"{one_line(' and '.join(names))}. Its numbers cannot be compared with published ones."
@@ -87,31 +87,26 @@ def _notices(manifests, profile):
 def _facts(manifests, profile):
     """One line each: what a reader must know to place the numbers."""
     facts = [f"Profile {profile}"] if profile else []
-    revisions = list(dict.fromkeys(map(_revision, manifests)))
+    revisions = list(dict.fromkeys(_revision(m["git"]) for m in manifests))
     facts.append(f"Revision{'s' * (len(revisions) > 1)} {' and '.join(revisions)}")
     # "cpu, 2 threads": the threads are in the appendix
-    facts += dict.fromkeys(str(m.get("device") or "").split(",")[0] for m in manifests)
-    return [one_line(fact) for fact in facts if fact]
+    facts += dict.fromkeys(m["device"].split(",")[0] for m in manifests)
+    return [one_line(fact) for fact in facts]
 
 
-def _revision(manifest):
-    git = manifest.get("git")
+def _revision(git):
     if not git:
         return "unknown"
-    return str(git.get("revision")) + ("" if git.get("clean") else " with uncommitted changes")
+    return git["revision"] + ("" if git["clean"] else " with uncommitted changes")
 
 
-def _title(data):
-    return data.get("title") or _published(data)
-
-
-def _published(data):
-    """What the published set is called, whatever images were read as it."""
-    return {"FashionMNIST": "Fashion-MNIST"}.get(data["name"], data["name"])
+def _published(name):
+    """What the published set of that name is called, whatever images were read as it."""
+    return SETS[name].title if name in SETS else name
 
 
 def _own(data):
-    return own(data["name"], _title(data), data["real"], data["verified"])
+    return own(data["name"], data["title"], data["real"], data["verified"])
 
 
 def _table(label, caption, columns, rows):
@@ -127,12 +122,11 @@ def _datasets(sources):
         if not data["real"]:
             about["stand-in"] = ["The stand-in"]
         elif _own(data):
-            titles = about.setdefault("own", [])
-            titles += {literal(_title(data))}.difference(titles)
+            about.setdefault("own", {})[literal(data["title"])] = None
         else:  # EMNIST-letters and EMNIST-digits share a text
             name = data["name"].partition("-")[0]
-            about[name] = [literal(_published({"name": name}))]
-        key = (_title(data), data["source"], data["where"], data["train"], data["test"])
+            about[name] = [literal(_published(name))]
+        key = (data["title"], data["source"], data["where"], data["train"], data["test"])
         key += (data["verified"], data["sha256"].get("train-images"))
         link = f"[Section]({quote(one_line(source.path.stem))}.ipynb)"
         rows.setdefault(key, []).append(link)
@@ -178,7 +172,7 @@ def _appendix(manifests):
     )
     yield text("## Data")
     hashes = dict.fromkeys(
-        (literal(_title(m["data"])), literal(part.replace("-", " ")), code(digest))
+        (literal(m["data"]["title"]), literal(part.replace("-", " ")), code(digest))
         for m in manifests
         for part, digest in m["data"]["sha256"].items()
     )
@@ -200,22 +194,20 @@ def _beside(columns):
 def _made_with(manifest):
     """{what: value} of versions, device and times, and where the epochs of a run come from."""
     values = {literal(name): literal(value) for name, value in manifest["versions"].items()}
-    values["Device"] = literal(manifest.get("device", "–"))
-    values["Git revision"] = literal(_revision(manifest))
+    values["Device"] = literal(manifest["device"])
+    values["Git revision"] = literal(_revision(manifest["git"]))
     for key, seconds in manifest["seconds"].items():
         values[f"Time, {literal(key)}"] = _time(seconds)
-    for number, one in enumerate(manifest.get("trained") or [], 1):
+    for number, one in enumerate(manifest["trained"], 1):
         first, last = one["epochs"]
         values[f"Training, session {number}"] = literal(
             f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
-            f"revision {_revision(one)}"
+            f"revision {_revision(one['git'])}"
         )
     return values
 
 
 def _time(seconds):
-    if not isinstance(seconds, int | float):
-        return "–"
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"

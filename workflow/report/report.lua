@@ -117,9 +117,7 @@ local function reference(el)
   local target = notebook and labels[notebook .. "#" .. label]
   if file == "" then target = target or labels["#" .. label] end
   if not target or target.times > 1 then
-    if not (job.partial and file ~= "" and not notebook) then
-      problem("the link " .. el.target .. (target and " leads to two places" or " leads nowhere"))
-    end
+    problem("the link " .. el.target .. (target and " leads to two places" or " leads nowhere"))
     return el.content
   end
   local text = pandoc.utils.stringify(el.content)
@@ -307,20 +305,24 @@ local function enter_heading(el)
     depth = counts.level + 1
   end
   counts.level = depth
-  local numbered, number, word = item.numbering ~= "none", "", nil
+  local numbered, number, word, shown = item.numbering ~= "none", "", nil, ""
   if numbered and depth == 1 then
     counts.sub = 0
     if item.numbering == "appendix" then
       counts.appendix = counts.appendix + 1
       number, word = string.char(64 + counts.appendix), "Appendix"
-    else  -- "Problem 2: a GAN" is section 2
-      counts.section = tonumber(text:match("^Problem (%d+)")) or counts.section + 1
-      number, word = tostring(counts.section), text:match("^Problem %d") and "Problem" or "Section"
+      shown = "Appendix " .. number
+    else  -- "Problem 2: a GAN" is section 2, and says so itself
+      local stated = text:match("^Problem (%d+)")
+      counts.section = tonumber(stated) or counts.section + 1
+      number, word = tostring(counts.section), stated and "Problem" or "Section"
+      shown = stated and "" or number
     end
     counts.top = number
   elseif numbered then
     if depth == 2 then counts.sub = counts.sub + 1 end
     number = counts.sub > 0 and counts.top .. "." .. counts.sub or counts.top
+    shown = depth == 2 and number or ""
   end
   local id = "section-" .. number:lower():gsub("%.", "-")
   if depth > 2 or not numbered then
@@ -331,8 +333,6 @@ local function enter_heading(el)
   local target = { kind = "Section", number = number, word = word, id = id, title = text }
   if depth == 1 and not labels[item.notebook .. "#"] then enter("", target) end
   enter(item.notebook == "" and label:lower() or label, target)
-  local shown = depth == 2 and number  -- what stands before the title
-    or numbered and depth == 1 and word ~= "Problem" and word .. " " .. number or ""
   headings:insert { level = depth, label = shown, id = id }
   return pandoc.Header(depth, el.content, pandoc.Attr("", {}, { entry = tostring(#headings) }))
 end

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pypandoc
@@ -20,7 +21,7 @@ from workflow.report.document import one_line
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
 CODE_COLUMNS = 99  # characters that fit on a line of code in the PDF
-_LOCAL = {"picture", "hidden"}  # what pandoc need not know
+_LOCAL = {"picture", "sha256", "hidden"}  # what pandoc need not know
 _NO_GLYPH = re.compile(r'the text `"(.+?)"` could not be displayed')
 
 
@@ -53,16 +54,18 @@ def pdf(report, notice=print):
     return compile_typst(_pandoc(report, items, "typst"), pictures, notice)
 
 
-def wrap(text, columns=CODE_COLUMNS):
-    """Break long lines, at a space if there is one near: Typst never breaks a word of code."""
+def wrap(code, columns=CODE_COLUMNS):
+    """Break long lines, at a space if there is one: Typst never breaks a word of code."""
     lines = []
-    for line in text.expandtabs(4).split("\n"):
+    for line in code.expandtabs(4).split("\n"):
         indent = " " * min(len(line) - len(line.lstrip()) + 4, columns // 2)
-        while len(line) > columns:
-            cut = line.rfind(" ", columns * 2 // 3, columns) + 1 or columns
-            lines.append(line[:cut])
-            line = indent + line[cut:]
-        lines.append(line)
+        lines += textwrap.wrap(
+            line,
+            columns,
+            subsequent_indent=indent,
+            drop_whitespace=False,
+            break_on_hyphens=False,
+        ) or [""]
     return "\n".join(lines)
 
 
@@ -81,21 +84,12 @@ def _pandoc(report, items, target):
             env=os.environ | {"LC_ALL": "C.UTF-8"},  # or it cannot name a folder with an é
         )
     except OSError as error:
-        raise ReportError([f"pandoc cannot be run: {_first_line(str(error))}"]) from None
-    lines = done.stderr.decode(errors="replace").splitlines()
-    if done.returncode:
-        raise ReportError([f"pandoc failed: {_first_line(' '.join(lines))}"])
-    if faults := [line[7:] for line in lines if line.startswith("report:")]:
-        raise ReportError(map(one_line, faults))
+        raise ReportError([f"pandoc cannot be run: {one_line(error)}"]) from None
+    said = done.stderr.decode(errors="replace")
+    faults = [line[7:] for line in said.splitlines() if line.startswith("report:")]
+    if faults or done.returncode:
+        raise ReportError(faults or [f"pandoc failed: {said}"])
     return done.stdout.decode()
-
-
-def timestamp():
-    """Seconds since 1970 that the PDF is dated: SOURCE_DATE_EPOCH, or 0 where it is not set."""
-    value = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    if not re.fullmatch("[0-9]{1,11}", value):
-        raise ReportError([f"SOURCE_DATE_EPOCH must be seconds since 1970, got {value!r}"])
-    return int(value)
 
 
 def compile_typst(source, pictures, notice=print):
@@ -114,42 +108,34 @@ def compile_typst(source, pictures, notice=print):
         for name, content in pictures.items():
             (folder / name).write_bytes(content)
         main = folder / "main.typ"
-        for attempt in (1, 2):
-            main.write_text(source, encoding="utf-8")
-            try:
-                compiled, warnings = typst.compile_with_warnings(
-                    main,
-                    root=folder,
-                    format="pdf",
-                    ignore_system_fonts=True,
-                    pdf_standards=["ua-1"],
-                    timestamp=timestamp(),
-                )
-                break
-            except typst.TypstError as error:
-                strange = "".join(_NO_GLYPH.findall(error.diagnostic or ""))
-                if attempt == 2 or not strange:
-                    place = _place(source, _line_of(error.diagnostic))
-                    line = f"{place}: Typst: {_first_line(error.message)}"
-                    raise ReportError([line]) from None
-                # PDF/UA allows no missing glyph: print a box, and say so.
-                place = _place(source, source[: source.find(strange[0])].count("\n") + 1)
-                notice(f"{place}: no font for {strange!a}, printed as □ in the PDF")
-                source = re.sub(f"[{re.escape(strange)}]", "□", source)
+        main.write_text(source, encoding="utf-8")
+        strange = ""
+        try:
+            compiled, warnings = typst.compile_with_warnings(
+                main,
+                root=folder,
+                format="pdf",
+                ignore_system_fonts=True,
+                pdf_standards=["ua-1"],
+                timestamp=0,
+            )
+        except typst.TypstError as error:
+            strange = "".join(_NO_GLYPH.findall(error.diagnostic or ""))
+            if not strange:
+                raise ReportError([_remark(source, error)]) from None
+    if strange:  # PDF/UA allows no missing glyph: print a box, and say so
+        place = _place(source, source[: source.find(strange[0])].count("\n") + 1)
+        notice(f"{place}: no font for {strange!a}, printed as □ in the PDF")
+        return compile_typst(re.sub(f"[{re.escape(strange)}]", "□", source), pictures, notice)
     for warning in warnings:
-        place = _place(source, _line_of(warning.diagnostic))
-        notice(f"{place}: Typst: {_first_line(warning.message)}")
+        notice(_remark(source, warning))
     return compiled
 
 
-def _first_line(text):
-    return (text.strip().splitlines() or ["no message"])[0]
-
-
-def _line_of(diagnostic):
-    """Number of the line of main.typ that a Typst message is about, 0 if it names none."""
-    line = re.search(r"main\.typ:(\d+)", diagnostic or "")
-    return int(line[1]) if line else 0
+def _remark(source, told):
+    """What Typst says of the source, after notebook and cell of the line that it names."""
+    line = re.search(r"main\.typ:(\d+)", told.diagnostic or "")
+    return f"{_place(source, int(line[1]) if line else 0)}: Typst: {one_line(told.message)}"
 
 
 def _place(source, line):
