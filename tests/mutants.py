@@ -42,7 +42,7 @@ TABLE = [
     ("helpers/checkpoint.py", "\"cpu\", weights_only=True", "\"cpu\", weights_only=False", STATE),
     ("helpers/checkpoint.py", "map_location=\"cpu\"", "map_location=None", STATE),
     ("helpers/checkpoint.py", "(\"fused\", \"capturable\", \"foreach\")", "()", STATE),
-    ("helpers/checkpoint.py", "name not in FREE_ON_RESUME and", "", STATE),
+    ("helpers/params.py", "if k not in FREE_ON_RESUME", "", STATE),
     ("helpers/training.py", "repr((int(seed), *purpose))", "repr(int(seed))", MODELS),
     ("helpers/gan.py", "fake.detach()", "fake", MODELS),
     ("workflow/run.py", "check_whole(executed)", "pass", "tests/workflow/test_run.py"),
