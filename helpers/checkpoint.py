@@ -16,11 +16,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from helpers.files import write_atomically
-from helpers.params import FREE_ON_RESUME
+from helpers.params import fixed
 from helpers.paths import ROOT
 
 FORMAT = 1
-LARGEST = 2**31  # bytes, of a file that is written as of one that is read
+LARGEST = 2**31  # bytes of a file that is read; `params` lets no network make a larger one
 PATIENCE = 5  # seconds; a kernel outlives a killed runner by about one
 AGAIN = "; set resume = False to start again"
 LOCK = ".lock"  # says who has the run; afterwards, that the folder is a run's
@@ -76,12 +76,12 @@ def save(folder, config, made_from, history, parts):
 
     made_from: {what: SHA-256} of the data and the code.  history: a list of NamedTuples.
     parts: {name: network or optimizer}. Raises ValueError, and keeps the old file, if a number is
-    not finite or the file would be too large to be read again.
+    not finite.
     """
     path = Path(folder) / "state.pt"
     state = {
         "format": FORMAT,
-        "config": _plain(asdict(config)),
+        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()},
         "made_from": dict(made_from),
         "history": [record._asdict() for record in history],
         "parts": {name: part.state_dict() for name, part in parts.items()},
@@ -93,8 +93,6 @@ def save(folder, config, made_from, history, parts):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = _sealed(buffer.getvalue())
-    if len(content) > LARGEST:
-        raise ValueError(f"{path}: not saved, {len(content):,} bytes; at most {LARGEST:,} fit")
     if path.exists():
         write_atomically(path.with_name("state.previous.pt"), path.read_bytes())
     write_atomically(path, content)
@@ -116,15 +114,16 @@ def matching(folder, config, made_from):
     """What folder/state.pt holds, or None without one: to be asked before anything is written.
 
     Raises what `read` does, and ValueError if it was made from other data, by other code or with
-    a config that differs in more than FREE_ON_RESUME, or has more epochs than asked for.
+    a config that differs in what is `params.fixed`, or has more epochs than asked for.
     """
     path = Path(folder) / "state.pt"
     if not path.exists() and not path.with_name("state.previous.pt").exists():
         return None
     state = read(path)
-    saved, wanted = _plain(state["config"], state["made_from"]), _plain(asdict(config), made_from)
+    saved = fixed(state["config"]) | _digests(state["made_from"])
+    wanted = fixed(asdict(config)) | _digests(made_from)
     for name in wanted | saved:
-        if name not in FREE_ON_RESUME and saved.get(name) != wanted.get(name):
+        if saved.get(name) != wanted.get(name):
             raise ValueError(
                 f"{path}: made with {name} = {saved.get(name)!r}, now {wanted.get(name)!r}; "
                 "set resume = False to start again, or another out_dir to keep both"
@@ -196,7 +195,5 @@ def _tensors(tree, name):
             yield from _tensors(value, f"{name}.{key}")
 
 
-def _plain(config, made_from=()):
-    """What must agree: the settings, with lists for tuples, and the data's and code's SHA-256."""
-    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in config.items()}
-    return plain | {f"{name} (SHA-256)": made_from[name][:12] for name in made_from}
+def _digests(made_from):
+    return {f"{name} (SHA-256)": digest[:12] for name, digest in made_from.items()}

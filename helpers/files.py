@@ -27,6 +27,12 @@ def write_atomically(path, data):
         ) from None
 
 
+def safetensors_metadata(content):
+    """The texts {name: text} that stand beside the numbers in the bytes of a safetensors file."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header.get("__metadata__", {})
+
+
 def write_json(path, value):
     """Write a value as JSON with sorted keys, atomically; NaN is refused."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)

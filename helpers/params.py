@@ -198,6 +198,12 @@ def check_run(notebook, values):
     return CONFIGS[notebook](**own), Surroundings(**around)
 
 
+def fixed(settings):
+    """The settings {name: value} that must stay when a run goes on, tuples as lists."""
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+    return {k: v for k, v in plain.items() if k not in FREE_ON_RESUME}
+
+
 def run_name(notebook, values):
     """The name of a run's folder, such as beta-4.0_1f2e3d4c or default_9a8b7c6d.
 
@@ -205,13 +211,12 @@ def run_name(notebook, values):
     and so not of FREE_ON_RESUME, device, out_dir and resume: more epochs go on where it is.
     """
     config, around = check_run(notebook, values)
-    usual = asdict(CONFIGS[notebook]()) | SURROUNDINGS
-    fixed = asdict(config) | {"source": around.source}
-    fixed = {name: value for name, value in fixed.items() if name not in FREE_ON_RESUME}
-    changed = "_".join(f"{name}-{value}" for name, value in fixed.items() if value != usual[name])
+    usual = defaults(notebook)
+    made = fixed(asdict(config)) | {"source": around.source}
+    changed = "_".join(f"{name}-{value}" for name, value in made.items() if value != usual[name])
     readable = re.sub("[^A-Za-z0-9._]+", "-", changed)[:80] or "default"
     where = "" if around.source == "sample" else paths.from_root(paths.data_dir(around.data_dir))
-    identity = json.dumps([notebook, fixed, where], sort_keys=True)
+    identity = json.dumps([notebook, made, where], sort_keys=True)
     return f"{readable}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 

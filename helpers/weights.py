@@ -17,7 +17,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from helpers import cgan, gan, params, training, vae
-from helpers.files import write_atomically
+from helpers.files import safetensors_metadata, write_atomically
 
 
 class Weights(NamedTuple):
@@ -57,8 +57,7 @@ def load(path):
         content = path.read_bytes()
         _as_listed(path, content)
         tensors = from_bytes(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        about = json.loads(header["__metadata__"]["about"])
+        about = json.loads(safetensors_metadata(content)["about"])
         kind = CONFIGS[about["model"]]
         known = vars(kind())  # a parameter that is gone by now said nothing of the network
         config = kind(**{key: value for key, value in about["config"].items() if key in known})

@@ -29,14 +29,13 @@ def arrays(name, make):
         np.savez(body, *make())
         return body.getvalue()
 
-    stored = np.load(io.BytesIO(kept(FOLDER / f"{name}.npz", packed)), allow_pickle=False)
+    stored = np.load(io.BytesIO(kept(f"{name}.npz", packed)), allow_pickle=False)
     return [stored[key] for key in stored.files]
 
 
-def kept(path, make):
-    """The bytes cached in a file, else those of make(), which are then cached; path None: made."""
-    if path is None:
-        return make()
+def kept(name, make):
+    """The bytes cached under this name, else those of make(), which are then cached."""
+    path = FOLDER / name
     with contextlib.suppress(OSError):  # not there
         stored = path.read_bytes()
         if hashlib.sha256(memoryview(stored)[32:]).digest() == stored[:32]:

@@ -11,14 +11,12 @@ Nothing here needs torch but the widget: a page holds files of weights as they a
 import hashlib
 import html
 import json
-import os
 from base64 import b64encode
-from importlib.util import find_spec
 from pathlib import Path
 from zlib import compress
 
 from helpers import params
-from helpers.files import write_atomically
+from helpers.files import safetensors_metadata
 from helpers.paths import ROOT, from_root, run_dir
 
 HERE, PUBLISHED = Path(__file__).parent, ROOT / "report" / "weights"
@@ -51,25 +49,9 @@ body { max-width: 42rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 sans-seri
 
 def Explorer(where="01_vae"):  # noqa: N802, it makes a widget
     """The live figures of the network that `find` finds, for the last line of a cell."""
-    if not find_spec("anywidget"):
-        return framed(where)
     from helpers.explorer.widget import Widget
 
     return Widget(where)
-
-
-def framed(where="01_vae", height=760):
-    """The same for front ends without widgets: a page of its own in a frame, z out of reach.
-
-    The page is a file in build/live/, for any browser too, so the notebook stays small.
-    """
-    from IPython.display import IFrame
-
-    path = find(where)
-    out = ROOT / "build" / "live" / f"{path.parent.name}-{path.stem}.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page([path]).encode())
-    return IFrame(os.path.relpath(out), "100%", height)  # a kernel works where its notebook is
 
 
 def find(where):
@@ -98,10 +80,9 @@ def last(folder, name="weights"):
 def about(path, content):
     """What the bytes of a file of weights say of themselves; ValueError naming the file."""
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        said = json.loads(header["__metadata__"]["about"])
+        said = json.loads(safetensors_metadata(content)["about"])
         known = said["model"] in TITLES
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # anything may be JSON
         known = False
     if not known:
         raise ValueError(f"{path}: no weights of this project")

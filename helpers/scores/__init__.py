@@ -15,7 +15,7 @@ from helpers.files import write_json
 from helpers.scores import fid, labels, likelihood, network, tables
 from helpers.scores.epochs import by_epoch
 from helpers.scores.fid import memorization, trust
-from helpers.scores.setting import checked, histogram, prepare, references
+from helpers.scores.setting import histogram, prepare, references
 from helpers.training import rng
 
 __all__ = ["by_epoch", "cgan", "gan", "memorization", "save", "trust", "vae"]
@@ -82,9 +82,7 @@ def _of_samples(setting, model, sample):
         return fid.likeness(setting, seen) | labels.classes(setting, seen)
 
     data, looking, n = setting.data, setting.network, len(setting.test)
-    draws = [
-        checked(sample(n, rng(setting.seed, "scores", draw)), n) for draw in range(setting.draws)
-    ]
+    draws = [sample(n, rng(setting.seed, "scores", draw)) for draw in range(setting.draws)]
     looked = [network.look(looking.net, images) for images in draws]
     seen = [found.labels.cpu() for found in looked]
     values = [measure(found) for found in looked]

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-from dataclasses import asdict
 
 import torch
 
@@ -56,16 +55,12 @@ def _fid(setting, net, draw):
 
 def _kept(run, epochs):
     """{epoch: generator} of the weights of this run, not of another, before its last epoch."""
-    nets = {}
+    nets, wanted = {}, params.fixed(vars(run.config))
     for path in run.folder.glob("weights_*.safetensors"):
         net, config, epoch, *_ = weights.load(path)
-        if epoch < epochs and _fixed(config) == _fixed(run.config):
+        if epoch < epochs and params.fixed(vars(config)) == wanted:
             nets[epoch] = net.to(run.device)
     return nets
-
-
-def _fixed(config):
-    return {k: v for k, v in asdict(config).items() if k not in params.FREE_ON_RESUME}
 
 
 def sampler(net):

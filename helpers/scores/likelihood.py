@@ -29,8 +29,7 @@ def of_vae(setting, encode, decode, mixture):
     mu, logvar = encode(x)
     nats = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)  # KL(q(z|x) || N(0, I)): (n, latents)
     kl, per_latent = nats.sum(1).cpu().double().mean().item(), nats.cpu().double().mean(0)
-    noise = torch.randn(mu.shape, generator=rng(setting.seed, "codes", 0)).to(mu)
-    z = (mu + (0.5 * logvar).exp() * noise).cpu().double().numpy()
+    z = _codes(setting, mu, logvar, 0).cpu().double().numpy()
     nearer = mixture.score(z) + 0.5 * (z**2 + math.log(2 * math.pi)).sum(1).mean()
     error = _errors(setting, x, encode, decode)
     train = pixels(training(setting)[0], setting.device)
@@ -145,15 +144,17 @@ def _yardsticks(setting, latents):
             "active": (int(active.sum()), 0),
         }
 
-    return kept(setting.cache, setting.data, compute, "linear", latents, len(setting.test))
+    return kept(setting.data, compute, "linear", latents, len(setting.test))
 
 
 def _errors(setting, x, encode, decode):
     """The squared error of x (N, 784), a mean over the images, for each draw of z: a list."""
     mu, logvar = encode(x)
-    errors = []
-    for draw in range(setting.draws):
-        noise = torch.randn(mu.shape, generator=rng(setting.seed, "codes", draw)).to(mu)
-        x_hat = decode(mu + (0.5 * logvar).exp() * noise)
-        errors.append((x - x_hat).square().sum(1).cpu().double().mean().item())
-    return errors
+    drawn = (decode(_codes(setting, mu, logvar, draw)) for draw in range(setting.draws))
+    return [(x - x_hat).square().sum(1).cpu().double().mean().item() for x_hat in drawn]
+
+
+def _codes(setting, mu, logvar, draw):
+    """One code for each image, z ~ q(z|x): (N, latents)."""
+    noise = torch.randn(mu.shape, generator=rng(setting.seed, "codes", draw)).to(mu)
+    return mu + (0.5 * logvar).exp() * noise

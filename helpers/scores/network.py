@@ -11,7 +11,6 @@ themselves.
 
 import argparse
 import hashlib
-import json
 import sys
 from typing import NamedTuple
 
@@ -22,9 +21,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from helpers import data as datasets
-from helpers.data import cache as caching
+from helpers.data import cache
 from helpers.data.sets import own
-from helpers.files import write_atomically
+from helpers.files import safetensors_metadata, write_atomically
 from helpers.paths import ROOT
 from helpers.training import batches, memory_format, rng, seeded, set_up, to_unit
 
@@ -119,18 +118,17 @@ def _batch(images, device):
 # --- Files -----------------------------------------------------------------------------------
 
 
-def for_dataset(data, device="cpu", cache=None):
+def for_dataset(data, device="cpu"):
     """The network for a data.Dataset: the pinned one for the published files, else one of its own.
 
-    cache: a folder where a network trained on the spot is kept and looked for (None: nowhere).
+    The latter is trained on the spot, once: the cache keeps it.
     """
     if data.name in SHA256 and data.verified:
         return load_pinned(data.name, device)
     count = len(data.train.images)
     steps = max(50, min(FALLBACK_STEPS, 10 * count // BATCH_SIZE))
-    made_from = caching.key(data.sha256, count, len(data.classes), steps)
-    path = cache / f"features-{made_from[:16]}" if cache else None
-    content = caching.kept(path, lambda: train(data, steps, device))
+    made_from = cache.key(data.sha256, count, len(data.classes), steps)
+    content = cache.kept(f"features-{made_from[:16]}", lambda: train(data, steps, device))
     return _network(content, device, pinned=False)
 
 
@@ -138,8 +136,6 @@ def load_pinned(name, device="cpu", folder=PINNED):
     """The committed network of a dataset; ValueError naming the file if its bytes differ."""
     path = folder / f"{name}.safetensors"
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown}: not found; it is part of the project, restore it")
     content = path.read_bytes()
     found, known = hashlib.sha256(content).hexdigest(), SHA256[name]
     if found != known:
@@ -152,8 +148,7 @@ def _network(content, device, pinned):
     net = FeatureNet(len(tensors["head.bias"]))
     net.load_state_dict(tensors)
     net = net.eval().to(device, memory_format=memory_format(torch.device(device)))
-    header = content[8 : 8 + int.from_bytes(content[:8], "little")]  # JSON; then come the numbers
-    known = json.loads(header).get("__metadata__", {}).get("test_accuracy")
+    known = safetensors_metadata(content).get("test_accuracy")
     sha256 = hashlib.sha256(content).hexdigest()
     return Network(net, sha256, known and float(known), pinned)
 

@@ -1,4 +1,4 @@
-"""The ground all scores stand on: real images, the network that looks, floors kept in build/cache.
+"""The ground all scores stand on: real images, the network that looks, floors that are cached.
 
 What is measured is in fid.py, labels.py and likelihood.py, which import this module and
 nothing from each other but the search for nearest images.
@@ -6,17 +6,13 @@ nothing from each other but the search for nearest images.
 
 import json
 import statistics
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from helpers.data import cache as caching
-from helpers.paths import ROOT
+from helpers.data import cache
 from helpers.scores import network, tables
 from helpers.training import rng, to_unit
-
-CACHE = ROOT / "build" / "cache"
 
 
 class Setting(NamedTuple):
@@ -31,14 +27,13 @@ class Setting(NamedTuple):
     shares: torch.Tensor  # (classes,) float64: of each class among all training images, as seen
     draws: int  # how many times images are drawn
     seed: int
-    cache: Path | None  # None: nothing is kept
 
 
-def prepare(data, n=10_000, sampling_seeds=3, seed=0, device="cpu", cache=CACHE):
+def prepare(data, n=10_000, sampling_seeds=3, seed=0, device="cpu"):
     """The Setting: n test images drawn at random, all if there are fewer, and their features."""
     test = torch.randperm(len(data.test.images), generator=rng(0, "test images"))
     chosen = test[: min(n, len(data.train.images))]
-    looking = network.for_dataset(data, device, cache)
+    looking = network.for_dataset(data, device)
     images = torch.as_tensor(data.test.images)[chosen].to(device)
     labels = None if data.test.labels is None else torch.as_tensor(data.test.labels)[chosen]
 
@@ -46,7 +41,7 @@ def prepare(data, n=10_000, sampling_seeds=3, seed=0, device="cpu", cache=CACHE)
         seen = network.look(looking.net, data.train.images).labels
         return histogram(seen, len(data.classes)).tolist()
 
-    shares = kept(cache, data, compute, "shares", looking.sha256, device)
+    shares = kept(data, compute, "shares", looking.sha256, device)
     return Setting(
         data=data,
         network=looking,
@@ -57,7 +52,6 @@ def prepare(data, n=10_000, sampling_seeds=3, seed=0, device="cpu", cache=CACHE)
         shares=torch.tensor(shares, dtype=torch.float64),
         draws=sampling_seeds,
         seed=seed,
-        cache=cache,
     )
 
 
@@ -86,7 +80,7 @@ def references(setting, measure):
         return {"floor": floor, "ceiling": values(shuffle_pixels(draws[0], rng(0, "shuffle")))}
 
     key = setting.network.sha256, len(setting.test), setting.draws, setting.device
-    return kept(setting.cache, setting.data, compute, "references", *key)
+    return kept(setting.data, compute, "references", *key)
 
 
 def shuffle_pixels(images, rng):
@@ -101,22 +95,12 @@ def histogram(labels, classes):
     return torch.bincount(labels.cpu(), minlength=classes).double() / len(labels)
 
 
-def kept(cache, data, compute, *key):
-    """The JSON value kept for this data under this key, else compute(), which is then kept."""
-    digest = caching.key(tables.FORMAT, data.sha256, len(data.train.images), *key)
-    path = cache / f"scores-{digest[:16]}" if cache else None
-    return json.loads(caching.kept(path, lambda: json.dumps(compute()).encode()))
+def kept(data, compute, *key):
+    """The JSON value cached for this data under this key, else compute(), which is then cached."""
+    name = f"scores-{cache.key(tables.FORMAT, data.sha256, len(data.train.images), *key)[:16]}"
+    return json.loads(cache.kept(name, lambda: json.dumps(compute()).encode()))
 
 
 def pixels(images, device):
     """(N, 28, 28) uint8 -> (N, 784) float32 in [0, 1] on the device."""
     return to_unit(torch.as_tensor(images).to(device)).flatten(1)
-
-
-def checked(images, n):
-    """What a sampler returned, (n, 28, 28) uint8; ValueError if it is something else."""
-    if images.dtype != torch.uint8 or tuple(images.shape) != (n, 28, 28):
-        raise ValueError(
-            f"sample must return uint8 ({n}, 28, 28), got {images.dtype} {tuple(images.shape)}"
-        )
-    return images

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import resource
 import signal
 import time
 import zipfile
@@ -14,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import checkpoint, files
+from helpers import checkpoint
 from helpers.params import VAEConfig
 from helpers.paths import ROOT
 
@@ -191,78 +190,19 @@ def test_a_number_that_is_not_finite_is_not_saved(tmp_path, number):
     assert parts_of(tmp_path) == before
 
 
-@pytest.mark.fault(127)
-def test_what_is_too_large_to_be_read_is_not_saved(tmp_path, monkeypatch):
-    saved(tmp_path, epochs=1)
-    before = parts_of(tmp_path)
-    size = len(before["state.pt"])
-    monkeypatch.setattr(checkpoint, "LARGEST", size)
-    checkpoint.read(tmp_path / "state.pt")  # as large as may be
-    monkeypatch.setattr(checkpoint, "LARGEST", size - 1)
-    with pytest.raises(ValueError, match=rf"state\.pt: {size:,} bytes, no checkpoint"):
-        checkpoint.read(tmp_path / "state.pt")
-    with pytest.raises(ValueError, match=rf"^\S*state\.pt: not saved, {size:,} bytes; at most"):
-        saved(tmp_path, epochs=1)
-    assert parts_of(tmp_path) == before
-
-
-def fork(task):
-    """A child that does the task, with the writing end of a pipe; (its number, a file to read)."""
-    ends, starts = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            with open(starts, "w") as told:
-                task(told)
-        finally:
-            os._exit(0)
-    os.close(starts)
-    return child, open(ends)
-
-
-@pytest.mark.fault(47, 52, 54)
-def test_a_full_disk_leaves_the_old_files_and_no_part(tmp_path):
-    """Also when not even the process number can be noted."""
-    saved(tmp_path)
-    files.write_json(tmp_path / "scores.json", [1])
-    before = parts_of(tmp_path)
-
-    def full(told):
-        for size in (1000, 0):
-            for attempt in (
-                lambda: saved(tmp_path, epochs=1),
-                lambda: files.write_json(tmp_path / "scores.json", list(range(1000))),
-                lambda: checkpoint.open_run(tmp_path),
-            ):
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-                try:
-                    attempt()
-                    text = "written"
-                except OSError as error:
-                    text = str(error)
-                print(text, *tmp_path.glob("*.part"), file=told)
-
-    child, told = fork(full)
-    said = f"{tmp_path}/{{}}: cannot be written (File too large); the old one is kept"
-    kept = [said.format("state.previous.pt"), said.format("scores.json")]
-    refused = f"{tmp_path}: cannot be written (File too large); set out_dir"
-    assert told.read().splitlines() == [*kept, "written", *kept, refused]
-    os.waitpid(child, 0)
-    assert parts_of(tmp_path) == before
-
-
 def hold(folder):
     """The number of a process that has the run, at most as long as this one lives."""
+    ends, starts = os.pipe()
     here = os.getpid()
-
-    def task(told):
-        checkpoint.open_run(folder)
-        print("held", file=told, flush=True)
-        while os.getppid() == here:
-            time.sleep(0.05)
-
-    child, told = fork(task)
-    assert told.readline() == "held\n"
+    if not (child := os.fork()):
+        try:
+            checkpoint.open_run(folder)
+            os.write(starts, b"held")
+            while os.getppid() == here:
+                time.sleep(0.05)
+        finally:
+            os._exit(0)
+    assert os.read(ends, 4) == b"held"
     return child
 
 

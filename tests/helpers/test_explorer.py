@@ -6,7 +6,6 @@ V8 runs the script without a browser: gray levels alone would let a wrong networ
 import json
 import os
 
-import nbformat
 import numpy as np
 import pytest
 import safetensors.torch
@@ -16,7 +15,6 @@ from py_mini_racer import MiniRacer
 
 from helpers import cgan, explorer, gan, training, vae, weights
 from helpers.params import CGANConfig, GANConfig, VAEConfig
-from helpers.paths import ROOT
 
 CPU = torch.device("cpu")
 NAMES = "01_vae", "02_gan", "03_cgan"
@@ -129,16 +127,6 @@ def test_a_file_carries_the_noise_of_the_figures(tmp_path):
             assert torch.equal(cgan.generate(net, z[:10], torch.full((10,), 3)), grid[3])
 
 
-def test_without_anywidget_a_frame_shows_a_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(explorer, "ROOT", tmp_path)
-    monkeypatch.setattr(explorer, "find_spec", lambda name: None)
-    monkeypatch.chdir(tmp_path)
-    shown = explorer.Explorer(PUBLISHED["01_vae"])._repr_html_()
-    assert len(shown) < 1000 and 'src="build/live/weights-01_vae_3.html"' in shown
-    text = (tmp_path / "build" / "live" / "weights-01_vae_3.html").read_text("utf-8")
-    assert text == explorer.page([PUBLISHED["01_vae"]])
-
-
 @pytest.mark.parametrize(
     ("mode", "width", "height", "is_a_film"),
     [
@@ -197,10 +185,3 @@ def test_what_draws_nothing_is_named(tmp_path):
     for where, says in ((tmp_path, "discriminator"), (tmp_path / "gone", "no weights_")):
         with pytest.raises(ValueError, match=f"^{where}.*{says}"):
             explorer.Explorer(where)
-
-
-def test_the_notebook_is_short_and_holds_no_outputs():
-    notebook = nbformat.read(ROOT / "notebooks" / "explore.ipynb", as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert sum(len(cell.source.split("\n")) for cell in code) <= 12
-    assert not any(cell.outputs for cell in code) and "widgets" not in notebook.metadata

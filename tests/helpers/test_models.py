@@ -108,7 +108,7 @@ def test_vae_terms_equal_the_closed_form(images):
     )
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 4.0, None])  # None: the best variance of the batch
 def test_the_gradients_by_hand_are_those_of_autograd(beta):
     model = vae.VAE(hidden_dim=24, latent_dim=6)
     x, noise = torch.rand(40, 784), torch.randn(40, 6)
@@ -116,7 +116,8 @@ def test_the_gradients_by_hand_are_those_of_autograd(beta):
         means, found = vae.backpropagate(model.parameters(), x, noise, beta)
     recon, kl = (term.mean() for term in vae.elbo_terms(model, x, noise))
     torch.testing.assert_close(means, torch.stack([recon, kl]).detach())
-    wanted = torch.autograd.grad(recon + beta * kl, list(model.parameters()))
+    loss = 784 / 2 * recon.log() + kl if beta is None else recon + beta * kl
+    wanted = torch.autograd.grad(loss, list(model.parameters()))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
 
@@ -126,16 +127,6 @@ def test_vae_interpolation_ends_at_the_two_images():
     path = vae.interpolate(model, a, b, 5)
     ends = model.decode(model.encode(torch.stack([a, b]))[0]).detach().view(2, 28, 28)
     assert torch.equal(path[[0, -1]], training.from_unit(ends))
-
-
-def test_a_learned_variance_is_the_best_one_for_the_batch():
-    model, x, noise = vae.VAE(24, 6), torch.rand(40, 784), torch.randn(40, 6)
-    with torch.no_grad():
-        _, found = vae.backpropagate(model.parameters(), x, noise, None)
-    recon, kl = (term.mean() for term in vae.elbo_terms(model, x, noise))
-    wanted = torch.autograd.grad(784 / 2 * recon.log() + kl, list(model.parameters()))
-    for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
 
 
 @torch.no_grad()
@@ -244,14 +235,11 @@ def test_the_learning_rate_halves(images, labels, tmp_path):
     assert parts["opt_d"].param_groups[0]["lr"] == rates[-1]
 
 
-def test_dcgan_initialization_and_where_batchnorm_is():
+def test_dcgan_initialization():
     g, d, *_ = gan.build(GANConfig(), CPU)
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     stds = [m.weight.std().item() for net in (g, d) for m in net if isinstance(m, convolutions)]
     assert np.allclose(stds, 0.02, rtol=0.1)
-    norms = [sum(isinstance(m, nn.BatchNorm2d) for m in net) for net in (g, d)]
-    assert norms == [3, 2]
-    assert isinstance(d[1], nn.LeakyReLU) and isinstance(g[-1], nn.Tanh)
 
 
 def test_an_image_does_not_depend_on_its_batch_mates():
@@ -278,12 +266,6 @@ def test_the_generator_takes_a_step_after_every_num_d_steps(n, images, labels):
     next(cgan.train_cgan(config, parts, images, labels))
     steps = [opt.state_dict()["state"][0]["step"].item() for opt in (parts.opt_g, parts.opt_d)]
     assert steps == [8 // n, 8]
-
-
-def test_images_of_the_same_seed_are_of_uniform_noise():
-    noise = training.uniform((1000, 200), training.rng(0, "noise"))
-    assert -1 <= noise.min() < -0.999 and 0.999 < noise.max() <= 1
-    assert abs(noise.std().item() - 3**-0.5) < 1e-2
 
 
 def test_changes_are_gray_levels_between_neighbors():

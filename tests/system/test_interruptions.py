@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -19,9 +18,7 @@ from conftest import EPOCHS
 from running import begin_run, end, kernel_of, results, start, until
 
 from helpers import checkpoint, files
-from helpers.data import cache
 from helpers.params import VAEConfig
-from helpers.paths import ROOT
 
 GOOD = "the result of an earlier run"
 STOPS = (signal.SIGINT, signal.SIGTERM, "disk", "kernel", "runner")
@@ -169,25 +166,3 @@ def test_a_report_is_read_while_two_write_it(tmp_path):
     end(both[0]), end(both[1])
     assert seen[0] == GOOD.encode() and seen[1:] in ([], [page.read_bytes()])
     assert not list(tmp_path.glob(".*.part"))
-
-
-def make_again(entry, content):
-    entry.unlink(missing_ok=True)
-    cache.kept(entry, lambda: content)
-
-
-@pytest.mark.fault(60)
-def test_a_cache_entry_is_read_while_two_write_it(tmp_path):
-    entry, contents = tmp_path / "entry", [b"a" * 500_000, b"b" * 500_000]
-    with ProcessPoolExecutor(2) as pool:
-        writes = [pool.submit(make_again, entry, content) for content in 40 * contents]
-        while not all(write.done() for write in writes):
-            assert cache.kept(entry, lambda: contents[0]) in contents
-    assert list(tmp_path.iterdir()) == [entry] and all(write.result() is None for write in writes)
-
-
-@pytest.mark.fault(62)
-def test_two_sets_of_tests_at_once_do_not_meet():
-    words = ("pytest", "-p", "no:cacheprovider", "tests/helpers/test_files.py")
-    for process in (start(*words, cwd=ROOT), start(*words, cwd=ROOT)):
-        end(process)

@@ -116,18 +116,11 @@ def test_no_other_repository_gives_the_revision_and_the_umask_gives_the_modes(us
 
 
 @pytest.mark.fault(69, 70, 72)
-@pytest.mark.parametrize(
-    ("words", "status", "says"),
-    [
-        ("epochs 0", 2, "epochs must be int in [1, 100000], got 0"),
-        ("source csv", 1, "{root}/é data"),
-    ],
-)
-def test_a_refusal_is_one_line_there_too(surroundings, tmp_path, words, status, says):
+def test_a_refusal_is_one_line_there_too(surroundings, tmp_path):
     root, environment = surroundings
-    more = ("-p", *words.split(), "-p", "data_dir", root / "é data")
-    said = end(begin_run("01_vae", tmp_path, *more, root=root, env=environment), status)[1]
-    assert says.replace("{root}", str(root)) in said
+    more = ("-p", "source", "csv", "-p", "data_dir", root / "é data")
+    said = end(begin_run("01_vae", tmp_path, *more, root=root, env=environment), 1)[1]
+    assert f"{root}/é data" in said
 
 
 @pytest.mark.fault(65, 68, 69, 70, 71, 72, 74, 80)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers import data
+from helpers.data import cache
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +17,19 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def options(tmp_path_factory):
-    return {"n": 300, "sampling_seeds": 1, "cache": tmp_path_factory.mktemp("cache")}
+def options():
+    return {"n": 300, "sampling_seeds": 1}
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(shared, digits, monkeypatch):
+    """The tests share a cache, and the project's is left alone."""
+    monkeypatch.setattr(cache, "FOLDER", shared)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers import data
+from helpers.data import cache
 from helpers.scores import network
 
 
@@ -30,9 +31,7 @@ def test_pinned_accuracy_is_true_and_features_have_unit_variance(name):
     assert (seen.var(0) - 1).abs().max() < 0.05
 
 
-def test_a_changed_or_missing_pinned_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="MNIST.safetensors: not found"):
-        network.load_pinned("MNIST", folder=tmp_path)
+def test_a_changed_pinned_file_is_named(tmp_path):
     path = tmp_path / "MNIST.safetensors"
     shutil.copy(network.PINNED / path.name, path)
     content = bytearray(path.read_bytes())
@@ -45,20 +44,18 @@ def test_a_changed_or_missing_pinned_file_is_named(tmp_path):
 def test_published_files_get_the_pinned_network_and_others_their_own(few, tmp_path, monkeypatch):
     pinned = network.for_dataset(few._replace(verified=True))
     assert pinned.pinned and pinned.accuracy > 0.993 and "fixed" in network.describe(pinned)
-    own = network.for_dataset(few, cache=tmp_path)
+    monkeypatch.setattr(cache, "FOLDER", tmp_path)
+    own = network.for_dataset(few)
     assert not own.pinned and own.accuracy > 0.8 and "on the spot" in network.describe(own)
     seen = network.look(own.net, few.train.images).features
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(seen.var(0), 1, atol=1e-2)
-    # It is kept; a damaged one, or one for other images, is made again
-    (path,), trained = tmp_path.iterdir(), []
-    content = path.read_bytes()[32:]
-    monkeypatch.setattr(network, "train", lambda data, *_: trained.append(data) or content)
-    assert network.for_dataset(few, cache=tmp_path).sha256 == own.sha256 and not trained
-    path.write_bytes(content[:-1])
-    assert network.for_dataset(few, cache=tmp_path).sha256 == own.sha256 and len(trained) == 1
-    network.for_dataset(few._replace(sha256={"train-images": "other"}), cache=tmp_path)
-    assert len(trained) == 2
+    # It is kept, for these images alone
+    other = few._replace(sha256={"train-images": "other"})
+    monkeypatch.setattr(network, "train", lambda *words: pytest.fail("trained"))
+    assert network.for_dataset(few).sha256 == own.sha256
+    with pytest.raises(pytest.fail.Exception, match="trained"):
+        network.for_dataset(other)
 
 
 def test_images_of_ones_own_are_not_mirrored_like_garments(few, monkeypatch):

@@ -191,7 +191,7 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
         (verdict.copies(NEAR, result()), ("1 of the 3", "no more than", "40th"), "None of"),
         (
             verdict.copies(FAR, result(unseen=(99.0, 85.7, 100, 0.4))),
-            ("None of the 3",),
+            ("None of the 3", "nearer to the training images"),
             "no more",
         ),
         (verdict.labels(cgan_result()), ("best, in 93.0%", "“9” worst, in 88.0%"), "–"),
