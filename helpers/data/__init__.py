@@ -17,6 +17,7 @@ import numpy as np
 from helpers import paths
 from helpers.data import archives, cache, classes, csv, download, idx, standin
 from helpers.data.sets import SETS, own
+from helpers.params import SOURCES
 
 PARTS = ("train-images", "train-labels", "test-images", "test-labels")
 
@@ -49,9 +50,11 @@ def load(dataset="MNIST", source="auto", data_dir="", train_limit=0, need_test_l
     train_limit: 0 takes every training image, N the first N.
     need_test_labels: False is for a run that uses no labels: those of a test CSV may be missing
     (test.labels is then None), and those of the training images may all be the same.
-    Raises ValueError for a damaged file or too large a train_limit, OSError for a file that will
-    not open. dataset, source and train_limit are as `helpers.params` accepts them.
+    Raises ValueError for a wrong parameter or a damaged file, OSError for one that will not open.
     """
+    for name, value, choices in ("dataset", dataset, tuple(SETS)), ("source", source, SOURCES):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     known, root = SETS[dataset], paths.data_dir(data_dir)
     named = data_dir or ("$DATA_DIR" if os.environ.get("DATA_DIR") else "")
     if source in ("auto", "csv", "idx") and named and not root.is_dir():

@@ -16,7 +16,7 @@ def import_torchvision():
 
     Built for CUDA, beside a CPU-only torch, its import stops with "operator torchvision::nms does
     not exist". Naming the two missing operators first is enough for datasets, transforms and
-    utils. Call this before importing what imports torchvision itself (torchmetrics does).
+    utils.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the missing operators also warn about images

@@ -122,3 +122,11 @@ def test_published_files_are_verified(name, monkeypatch):
     found = data.load(name, "auto")
     assert found.verified and found.real and data.describe(found).endswith("(verified)")
     assert found.train.images.shape == (60_000, 28, 28) and len(found.test.images) == 10_000
+
+
+@pytest.mark.parametrize(("dataset", "source"), [("mnist", "auto"), ("MNIST", "web")])
+def test_a_name_that_is_none_is_refused(dataset, source):
+    with pytest.raises(
+        ValueError, match="^(dataset|source) must be one of .*, got '(mnist|web)'$"
+    ):
+        data.load(dataset, source)
