@@ -149,7 +149,7 @@ def manifest(given, name):
 
 def test_the_table_tells_luck_from_settings(done, capsys):
     path = done.out.parent / "some.yaml"
-    assert sweep.main(["--out", str(done.out.parent), "table", str(path)]) == 0
+    assert program(sweep.main, ["--out", str(done.out.parent), "table", str(path)]) == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert said[1][:-1] == ["test", "error", "+", "KL", "↓", "b", "+5.00"]
     table = json.loads((done.out / "table.json").read_text())
