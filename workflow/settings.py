@@ -59,8 +59,9 @@ def tests(summed, differences=()):
     (first, base), *others = summed.items()
     others = [] if any("do not compare" in line for line in differences) else others
     rows = []
-    for key, reference in base.items():
-        spec, against = tables.SPECS[key], [(name, of[key]) for name, of in others if key in of]
+    for key in (key for key in MAIN if key in base):  # in this order, which JSON does not keep
+        spec, reference = tables.SPECS[key], base[key]
+        against = [(name, of[key]) for name, of in others if key in of]
         for name, found in against:
             p = welch(found["values"], reference["values"])
             said = "none shown"

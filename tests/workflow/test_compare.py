@@ -132,7 +132,7 @@ def test_a_bad_file_is_named(tmp_path, capsys, content, message):
 
 def test_any_terminal_and_a_reader_who_stops_early(tmp_path):
     run = folder(tmp_path / "a", result(better="≈", fid=1.0))
-    command = [sys.executable, "-m", "workflow.compare", *[run] * 300]
+    command = [sys.executable, "-m", "workflow.compare", *[run] * 600]  # more than a pipe holds
     options = {"cwd": ROOT, "env": {"PYTHONIOENCODING": "latin-1", "PATH": "/usr/bin:/bin"}}
     process = subprocess.Popen(command, stdout=-1, stderr=-1, **options)
     assert process.stdout.readline(100)

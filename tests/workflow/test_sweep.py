@@ -149,8 +149,9 @@ def manifest(given, name):
 
 def test_the_table_tells_luck_from_settings(done, capsys):
     path = done.out.parent / "some.yaml"
-    assert sweep.main(["--out", str(done.out.parent), "table", str(path)]) == 0
-    assert "test error + KL ↓        b                 +5.00" in capsys.readouterr().out
+    assert program(sweep.main, ["--out", str(done.out.parent), "table", str(path)]) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert said[1][:-1] == ["test", "error", "+", "KL", "↓", "b", "+5.00"]
     table = json.loads((done.out / "table.json").read_text())
     loss = table["settings"]["a"]["loss"]
     assert (loss["mean"], loss["n"], loss["error"]) == (10.5, 2, pytest.approx(0.1))
