@@ -74,7 +74,7 @@ def _check(path, result):
     try:
         differences([result, result])
         table([result, result], ["", ""])
-        settings.means(settings.summary({"": [result, result]}))
+        settings.table(settings.summary({"": [result, result]}))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the scores of a run ({error!r:.100})") from None
 
@@ -162,8 +162,8 @@ def lines(paths):
     said = list(aligned(table(results, names)))
     if all(given) and any(len(found) > 1 for found in seeds.values()):
         summed = settings.summary({name: list(found.values()) for name, found in seeds.items()})
-        for columns, rows in (settings.means(summed), settings.tests(summed, warnings)):
-            said += ["", *aligned([columns, *rows])] if rows else []
+        columns, rows = settings.table(summed, warnings)
+        said += ["", *aligned([columns, *rows])]
     return said + warnings
 
 

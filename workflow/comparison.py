@@ -31,7 +31,7 @@ def trained(run):
 def table(models, results):
     """(columns, rows): how each model was trained, as `trained` says, then {name: scores}."""
     texts = [
-        (f"{sum(map(count_parameters, nets)):,}", str(epochs), f"{n:,}", f"{time:.0f} s", device)
+        (f"{sum(map(count_parameters, nets)):,}", str(epochs), f"{n:,}", duration(time), device)
         for nets, epochs, n, time, device in models
     ]
     rows = [(*row, "", "") for row in zip(FACTS, *texts, strict=True)]
@@ -41,6 +41,10 @@ def table(models, results):
         floor = tables.number(first[key]["floor"], first[key]["digits"])
         rows.append((tables.label(first[key]), *cells, floor, first[key]["better"]))
     return ("", *results, tables.GROUPS["samples"][0], "better"), rows
+
+
+def duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def compared(results):
@@ -98,10 +102,10 @@ def asked(convolutional, conditional, real, labels, forged):
 
 def answers(asked):
     """(columns, rows): what each discriminator says on average, and what that costs it."""
-    columns = "discriminator", "D of real images", "D of generated images", "loss"
+    columns = "discriminator", "D of real images", "D of generated images", "loss", "AUC"
     means = [[logits.sigmoid().mean().item() for logits in pair] for pair in asked]
     return columns, [
-        (way, *(f"{value:.2f}" for value in (*mean, cost(*pair))))
+        (way, *(f"{value:.2f}" for value in (*mean, cost(*pair), auc(*pair))))
         for way, mean, pair in zip(WAYS, means, asked, strict=True)
     ]
 
@@ -117,16 +121,25 @@ def puzzle(asked):
         f"training left. The cGAN's is {conditional:.2f}; guessing costs {guess:.2f}. "
     )
     if mixed - apart > (guess - apart) / 2:
-        return text + (
-            "So most of its lead is not in any single image. Batch normalization lets it see a "
-            "batch at once, and many generated images together are easier to tell than one."
+        text += (
+            "So most of its low loss depends on batches of one kind. Batch normalization lets it "
+            "see a batch at once, and many generated images together are easier to tell than one. "
         )
-    return text + "So it tells single images, and not only batches of them."
+    own, other = auc(*asked[2]), auc(*asked[3])
+    return text + (
+        f"How well each *orders* single images is the AUC: {own:.2f} for the DCGAN's, with the "
+        f"statistics kept, and {other:.2f} for the cGAN's; a coin has 0.50."
+    )
 
 
 def cost(on_real, on_fake):
     """The discriminator's loss at these logits, (N,) each."""
     return (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()).item()
+
+
+def auc(on_real, on_fake):
+    """How often a real image has the larger logit of a pair: 0.5 is chance, 1 is every time."""
+    return (on_real[:, None] > on_fake).double().mean().item()
 
 
 def _and(words):

@@ -37,40 +37,38 @@ def summary(settings):
     return summed
 
 
-def means(summed):
-    """(columns, rows): a row for each score and setting."""
-    columns = ("score", "setting", "mean", "standard deviation", "seeds", "error of one run")
+def table(summed, differences=()):
+    """(columns, rows): a row for each score and setting, and how it differs from the first one.
+
+    A difference that the test does not show is none here, however large it is; nor is there one
+    where what `compare.differences` says stands in the way.
+    """
+    first, comparable = next(iter(summed)), not any("do not compare" in d for d in differences)
+    columns = ("score", "setting", "mean", "± seeds", "n", "± draws", f"less “{first}”", "p")
     rows = []
     for key in MAIN:
-        spec = tables.SPECS[key]
-        for name, found in ((name, of[key]) for name, of in summed.items() if key in of):
-            std, error = (tables.number(found[what], spec.digits + 1) for what in ("std", "error"))
-            mean = tables.number(found["mean"], spec.digits)
-            rows.append((f"{spec.label} {spec.better}", name, mean, std, str(found["n"]), error))
+        spec, there = (
+            tables.SPECS[key],
+            {name: of[key] for name, of in summed.items() if key in of},
+        )
+        for name, found in there.items():
+            by, p = "", ""
+            if name != first and first in there and comparable:
+                by, p = _difference(found, there[first], len(there) - 1, spec.digits)
+            spread, error = (tables.number(found[k], spec.digits + 1) for k in ("std", "error"))
+            mean, n = tables.number(found["mean"], spec.digits), str(found["n"])
+            rows.append((f"{spec.label} {spec.better}", name, mean, spread, n, error, by, p))
     return columns, rows
 
 
-def tests(summed, differences=()):
-    """(columns, rows): for each score, each setting against the first of them.
-
-    A difference that the test does not show is none here, however large it is. No row for one
-    setting, nor where what `compare.differences` says stands in the way.
-    """
-    (first, base), *others = summed.items()
-    others = [] if any("do not compare" in line for line in differences) else others
-    rows = []
-    for key in (key for key in MAIN if key in base):  # in this order, which JSON does not keep
-        spec, reference = tables.SPECS[key], base[key]
-        against = [(name, of[key]) for name, of in others if key in of]
-        for name, found in against:
-            p = welch(found["values"], reference["values"])
-            said = "none shown"
-            if p is not None and p < LEVEL / len(against):
-                by = found["mean"] - reference["mean"]
-                said = ("+" if by > 0 else "−") + tables.number(abs(by), spec.digits)
-            shown = "too few seeds" if p is None else f"{p:.2g}"
-            rows.append((f"{spec.label} {spec.better}", name, said, shown))
-    return ("score", "setting", f"difference from “{first}”", "p"), rows
+def _difference(found, reference, tests, digits):
+    p = welch(found["values"], reference["values"])
+    if p is None:
+        return "too few seeds", "–"
+    by = found["mean"] - reference["mean"]
+    shown = ("+" if by > 0 else "−") + tables.number(abs(by), digits)
+    small = f"{p:.3f}" if p >= 0.0005 else "< 0.0005"
+    return shown if p < LEVEL / tests else "none shown", small
 
 
 def welch(one, other):

@@ -200,9 +200,9 @@ def main(words):
 
         content = swept.table(sweep)
         swept.write(content, options.table or sweep.out)
-        columns, rows = settings.tests(content["settings"], content["differences"])
-        tested = compare.aligned([columns, *rows]) if rows else []
-        lines = [*tested, *content["differences"], f"{sweep.out}/table.csv"]
+        columns, rows = settings.table(swept.ordered(content), content["differences"])
+        told = compare.aligned([columns, *rows])
+        lines = [*told, *content["differences"], f"{sweep.out}/table.csv"]
     print("\n".join(lines))
 
 

@@ -12,7 +12,8 @@ import torch
 
 from helpers import data, figures, runs, vae, weights
 from helpers.files import write_atomically, write_json
-from helpers.scores import tables
+from helpers.scores import epochs, tables
+from helpers.training import rng
 from workflow import compare, settings
 
 
@@ -81,25 +82,40 @@ def draw(content):
     return figure
 
 
-def reconstructions(content, folder):
-    """What the first VAE of each setting makes of test images: (settings, results, images).
+def pictures(content, folder, count=10):
+    """Images of the first run of each setting: (names of rows, (R, count, 28, 28) uint8).
 
-    folder: of the sweep, with its runs.  results: their scores.  images: (1 + settings, N, 28, 28)
-    uint8, the real ones first.
+    folder: of the sweep, with its runs. A VAE's are reconstructions of test images, which stand
+    in the first row; a GAN's are drawn from the same noise, with the labels in turn if it has any.
     """
-    first, rows = {}, []
+    first, rows = {}, {}
     for run in content["runs"]:
         first.setdefault(run["setting"], folder / run["run"])
-    for at in first.values():
+    for name, at in first.items():
         given = _manifest(at)["parameters"]
-        if not rows:
-            where = (given[name] for name in ("dataset", "source", "data_dir"))
-            found = data.load(*where, need_test_labels=False)
-            chosen = figures.one_of_each_class(found.test, len(found.classes), 0)
-            rows = [torch.from_numpy(found.test.images[chosen])]
         net = weights.load(at / f"weights_{given['epochs']}.safetensors").net
-        rows.append(vae.reconstruct(net, rows[0]))
-    return list(first), [compare.load(at) for at in first.values()], torch.stack(rows).numpy()
+        if isinstance(net, vae.VAE):
+            if not rows:
+                where = (given[name] for name in ("dataset", "source", "data_dir"))
+                found = data.load(*where, need_test_labels=False)
+                chosen = figures.one_of_each_class(found.test, len(found.classes), 0)
+                rows["test image"] = torch.from_numpy(found.test.images[chosen])
+            rows[name] = vae.reconstruct(net, rows["test image"])
+        else:
+            rows[name] = epochs.sampler(net)(count, rng(0, "setting"))
+    return list(rows), torch.stack(list(rows.values())).numpy()
+
+
+def likelihoods(content, folder):
+    """(columns, rows): what a test image costs the first VAE of each setting, and PCA."""
+    keys, first, rows = ("recon", "kl", "recon_mean", "neg_elbo_best"), {}, []
+    for run in content["runs"]:
+        first.setdefault(run["setting"], compare.load(folder / run["run"])["scores"])
+    for name, scores in first.items():
+        rows.append((name, *(tables.number(scores[key]["value"], 2) for key in keys)))
+    linear = next(iter(first.values()))
+    rows.append(("linear (PCA)", *(tables.number(linear[key]["floor"], 2) for key in keys)))
+    return ("setting", *(tables.label(linear[key]) for key in keys)), rows
 
 
 def record(page, contents):

@@ -72,28 +72,29 @@ def test_runs_that_differ_in_the_seed_alone_are_one_setting(tmp_path, capsys):
     assert p < 0.05
     rows = [line.split() for line in said.splitlines()]
     assert ["beta", "=", "1.0", "11.17", "1.258", "3", "0.200"] in [row[-7:] for row in rows]
-    assert rows[-1][-5:] == ["beta", "=", "4.0", "+9.33", f"{p:.2g}"]
+    assert rows[-1][-2:] == ["+9.33", f"{p:.3f}" if p >= 0.0005 else "0.0005"]
 
 
 @pytest.mark.parametrize(
     ("one", "others", "says"),
     [
-        ([1.0, 2.0, 3.0], [[1.5, 2.5, 3.5]], ["none shown", "0.57"]),
-        ([1.0], [[5.0, 5.1]], ["none shown", "too few seeds"]),
-        ([1.0, 1.0], [[1.0, 1.0]], ["none shown", "too few seeds"]),
-        ([5.0, 5.1, 4.9], [[1.0, 1.1, 0.9]], ["−4.00", "1e-06"]),
-        ([1.0, 2.0, 3.0], [[3.3, 4.4, 5.5]], ["+2.40", "0.05"]),
+        ([1.0, 2.0, 3.0], [[1.5, 2.5, 3.5]], ["none shown", "0.573"]),
+        ([1.0], [[5.0, 5.1]], ["too few seeds", "–"]),
+        ([1.0, 1.0], [[1.0, 1.0]], ["too few seeds", "–"]),
+        ([5.0, 5.1, 4.9], [[1.0, 1.1, 0.9]], ["−4.00", "< 0.0005"]),
+        ([1.0, 2.0, 3.0], [[3.3, 4.4, 5.5]], ["+2.40", "0.050"]),
         # several comparisons are held to a stricter level
-        ([1.0, 2.0, 3.0], [[3.3, 4.4, 5.5]] * 3, ["none shown", "0.05"]),
+        ([1.0, 2.0, 3.0], [[3.3, 4.4, 5.5]] * 3, ["none shown", "0.050"]),
     ],
 )
 def test_only_the_test_calls_it_a_difference(one, others, says):
     named = {"one": one} | {f"other {i}": other for i, other in enumerate(others)}
     runs = {name: [result(fid=x) for x in values] for name, values in named.items()}
-    columns, rows = settings.tests(settings.summary(runs))
-    assert columns[2] == "difference from “one”"
-    assert [list(row[2:]) for row in rows] == [says] * len(others)
-    assert settings.tests(settings.summary(runs), ["x; do not compare"]) == (columns, [])
+    columns, rows = settings.table(settings.summary(runs))
+    assert columns[-2:] == ("less “one”", "p")
+    assert [list(row[-2:]) for row in rows] == [["", ""]] + [says] * len(others)
+    columns, rows = settings.table(settings.summary(runs), ["x; do not compare"])
+    assert {row[-2:] for row in rows} == {("", "")}
 
 
 def test_without_arguments_the_runs_are_listed(tmp_path, capsys, monkeypatch):
