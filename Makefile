@@ -120,9 +120,9 @@ figures: $(ENV) | $(CHECK)  ## Figures 1 to 6 again from the published weights, 
 live: $(ENV) | $(CHECK)  ## the live figures as one page for any browser, build/live.html
 	@$(PY) -m workflow.live build/live.html
 
-# never by itself: what is published stays until somebody says so; FEWER=02_gan=37: of 37 epochs
+# never by itself: what is published stays until somebody says so
 publish: $(ENV) | $(CHECK)  ## a finished PROFILE=paper report becomes the published one
-	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper) $(FEWER)
+	@$(PY) -m workflow.publish $(if $(filter command line,$(origin OUT)),$(OUT),build/paper)
 
 # --- The environment ---
 

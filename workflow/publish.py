@@ -1,7 +1,6 @@
 """The published results: what is kept of a finished paper run, by `make publish` only.
 
     python -m workflow.publish build/paper              -> report/, figures/, docs/digits.gif
-    python -m workflow.publish build/paper 02_gan=37    a run of 37 epochs, fewer than the paper's
     python -m workflow.publish numbers                  the table of the README
 
 Copies the report, the executed notebooks, the six figures, scores, manifests and the tables of
@@ -32,10 +31,9 @@ SHOWN = {"01_vae": (1, 2), "02_gan": (3, 4, 5), "03_cgan": (6,)}  # a notebook's
 ANIMATION = ROOT / "docs" / "digits.gif"
 
 
-def collect(out, fewer=None):
+def collect(out):
     """Copy what is published of a finished run in `out`, with the weights and their cards.
 
-    fewer: {name: epochs} that are enough, where the paper profile asks for more.
     All of it is read and checked before the first file is written: a run that lacks something
     changes nothing. Returns a line for each file.
     """
@@ -43,7 +41,7 @@ def collect(out, fewer=None):
     for name in SHOWN:
         notebook = f"{name}.ipynb"
         manifest = manifests[name] = recorded(out / notebook)
-        check(name, manifest, (fewer or {}).get(name))
+        check(name, manifest)
         run = ROOT / manifest["folder"]
         if json.loads((run / "manifest.json").read_text("utf-8")) != manifest:
             raise ValueError(f"{notebook}: {manifest['folder']} is of another run by now")
@@ -120,17 +118,13 @@ def _sweeps():
     return found
 
 
-def check(name, manifest, fewer=None):
-    """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged.
-
-    fewer: the epochs that are enough, if not the paper's.
-    """
+def check(name, manifest):
+    """Raise ValueError unless a manifest is of the whole paper run, on the real set, unchanged."""
     values, where = manifest["parameters"], f"{name}.ipynb"
     if not (manifest["data"]["real"] and manifest["data"]["verified"]):
         raise ValueError(f"{where}: on {manifest['data']['where']}, not on the published images")
     paper = (PAPER / f"{name}.yaml").read_text("utf-8")
-    paper = {"train_limit": 0} | yaml.safe_load(paper) | ({"epochs": fewer} if fewer else {})
-    for key, least in paper.items():
+    for key, least in ({"train_limit": 0} | yaml.safe_load(paper)).items():
         if values[key] != least and not (key != "train_limit" and values[key] > least):
             raise ValueError(f"{where}: {key} = {values[key]}, published is {least} or more")
     sessions = manifest.get("trained", [])
@@ -243,8 +237,7 @@ def main(words):
         files = REPORT / "scores.json", REPORT / "manifest.json"
         lines = numbers(*(json.loads(path.read_text("utf-8")) for path in files))
     else:
-        fewer = dict(word.split("=") for word in words[1:])
-        lines = collect(Path(words[0]), {name: int(n) for name, n in fewer.items()})
+        lines = collect(Path(*words))
     print("\n".join(lines))
 
 

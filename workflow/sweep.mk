@@ -7,16 +7,19 @@ GPUS ?=
 THREADS ?= 1
 SNAKEFLAGS ?=
 SWEEPS_OUT ?= build/sweeps
-# the sweeps of the report's section "Luck and settings", which is there when their tables are
-SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,vae-seeds vae-beta)
+# the report's section "Luck and settings": the sweeps whose tables are there
+KNOWN := vae-seeds vae-beta gan-recipes gan-whole cgan-seeds cgan-recipes
+TABLES_IN := $(if $(filter published,$(PROFILE)),report/sweeps,$(SWEEPS_OUT))
+SWEEPS ?= $(if $(filter smoke,$(PROFILE)),,$(foreach name,$(KNOWN),$(if $(wildcard $(TABLES_IN)/$(name)/table.json),$(name))))
 ENGINE := .venv-sweep/bin
 comma := ,
 GPUFLAGS = $(if $(GPUS),gpus=$(GPUS) --resources gpu=$(words $(subst $(comma), ,$(GPUS))))
-TABLES := $(SWEEPS:%=$(SWEEPS_OUT)/%/table.json)
-MISSING := $(filter-out $(wildcard $(TABLES)),$(TABLES))
-LUCK := $(if $(MISSING),,$(if $(TABLES),$(OUT)/sweep.ipynb))
-ifneq ($(and $(MISSING),$(filter report,$(MAKECMDGOALS))),)
-  $(info report: without a section on luck and settings; for one: $(SWEEPS:%=make sweep SWEEP=sweeps/%.yaml;))
+TABLES := $(SWEEPS:%=$(TABLES_IN)/%/table.json)
+LUCK := $(if $(TABLES),$(OUT)/sweep.ipynb)
+ifeq ($(LUCK)$(filter smoke,$(PROFILE)),)
+ifneq ($(filter report,$(MAKECMDGOALS)),)
+  $(info report: without a section on luck and settings; for one: make sweep SWEEP=sweeps/vae-seeds.yaml)
+endif
 endif
 
 .PHONY: sweep test-sweep test-cluster
@@ -32,7 +35,7 @@ $(ENGINE)/.ok: workflow/requirements.txt | $(ENV)
 	@$(PY) -m venv --clear .venv-sweep && $(ENGINE)/pip install -qq -r $< && touch $@
 
 $(OUT)/sweep.ipynb: notebooks/sweep.ipynb workflow/swept.py workflow/settings.py $(TABLES) $(HELPERS) $(ENV) | $(CHECK)
-	@$(PY) -m workflow.run $< $@ -p sweeps '$(SWEEPS)' -p out_dir $(OUT)/runs/sweep
+	@$(PY) -m workflow.run $< $@ -p sweeps '$(strip $(SWEEPS))' -p where $(TABLES_IN) -p out_dir $(OUT)/runs/sweep
 
 test-sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## sweeps on this machine and on a pretended Kubernetes
 	$(PY) -m pytest tests/cluster/check_sweep.py -k 'not slurm'

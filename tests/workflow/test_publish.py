@@ -174,6 +174,7 @@ def finished(tmp_path, monkeypatch):
     return out, made
 
 
+@pytest.mark.fault(136)
 def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_path, monkeypatch):
     (out, made), folder = finished, tmp_path / "report" / "weights"
     publish.main([str(out)])
