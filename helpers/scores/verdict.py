@@ -330,7 +330,10 @@ def average(decay):
 
 def expected(sweep, folder=ROOT / "report" / "sweeps"):
     """What exercises give: the means of a published sweep, setting by setting, as a list."""
-    table = json.loads((folder / sweep / "table.json").read_text(encoding="utf-8"))
+    path = folder / sweep / "table.json"
+    if not path.exists():
+        return f"What the published sweep `{sweep}` found is not here: report/sweeps lacks it."
+    table = json.loads(path.read_text(encoding="utf-8"))
     seeds = len({run["seed"] for run in table["runs"]})
     lines = [
         f"The published sweep `{sweep}` ran {seeds} seeds of each setting on "

@@ -277,3 +277,4 @@ def test_exercises_expect_what_a_sweep_found(tmp_path):
     assert "2 seeds of each setting on X" in head
     assert [row[:4] for row in rows] == ["- b:", "- a:"]  # in the order of the sweep
     assert rows[0].endswith(" FID 2.12; label agreement 93.0% ± 0.5")
+    assert "`other` found is not here" in verdict.expected("other", tmp_path)
