@@ -318,13 +318,6 @@ def cgan_abstract(history, result):
     )
 
 
-def average(decay):
-    """What draws the images of this run: the generator, or its average."""
-    if not decay:
-        return "This run has no average; `-p ema_decay 0.999` makes one."
-    return f"In this run d = {decay:g}, and the average draws all images below."
-
-
 # --- Exercises -------------------------------------------------------------------------------
 
 

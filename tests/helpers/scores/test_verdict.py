@@ -235,10 +235,6 @@ def test_whether_the_images_came_to_rest(rows, sign, never):
     assert sign in text and never not in text, text
 
 
-def test_an_average_is_named_or_how_to_get_one():
-    assert "-p ema_decay" in verdict.average(0.0) and "d = 0.999" in verdict.average(0.999)
-
-
 def test_a_discriminator_that_remembers_is_told_from_one_that_does_not():
     torch.manual_seed(0)
     logits = {name: torch.randn(500) for name in ("training", "test", "generated")}
