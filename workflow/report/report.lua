@@ -254,8 +254,17 @@ function render.Code(it)
   if not it.title then return { code } end
   if not html then return { block("#code-title(" .. quoted(it.title) .. ")"), code } end
   if it.folded then
-    return { block('<details class="code"><summary>' .. escaped(it.title) .. "</summary>"), code,
-      block("</details>") }
+    local names = pandoc.List(it.labels):map(function(label)
+      local target = labels[it.notebook .. "#" .. label]
+      return target.kind .. "\u{a0}" .. target.number
+    end)
+    local title = #names > 0 and "Code of " .. table.concat(names, ", ") or it.title
+    local shown = pandoc.Blocks { block('<details class="code"><summary>' .. escaped(title)
+      .. "</summary>"), code }
+    if it.printed ~= "" then
+      shown:insert(pandoc.CodeBlock(it.printed, pandoc.Attr("", { "stdout" })))
+    end
+    return shown .. { block("</details>") }
   end
   local title = block('<p class="title">' .. escaped(it.title) .. "</p>")
   return { pandoc.Div({ title, code }, pandoc.Attr("", { "listing" })) }
@@ -286,7 +295,7 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  local floats = #it.rows <= 12 and not it.id:match("^table%-")  -- the report's own stay in place
+  local floats = #it.rows <= 12
   local rule = floats and "set figure(placement: auto)"
     or "show figure: set block(breakable: true)"  -- and its head is repeated
   return { block("#[#" .. rule), el, block("]") }
@@ -377,16 +386,17 @@ function Reader(input)
     part:extend(render[it.kind](it))
   end
   local front, strip = job.front, pandoc.List {}
-  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page of the PDF too
-    if it.kind == "Figure" and it.number:match("^[156]$") and not html then
-      strip:insert("image(" .. quoted(it.src) .. ", width: 100%)")
+  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page too
+    if it.kind == "Figure" and it.number:match("^[156]$") then
+      strip:insert(html and '<img src="' .. it.src .. '" alt="">'
+        or "image(" .. quoted(it.src) .. ", width: 100%)")
     end
   end
   local function all(texts) return pandoc.List(texts):map(plain) end
   return pandoc.Pandoc(body, {
     pagetitle = plain(front.title), subtitle = plain(front.subtitle), date = plain(front.date),
     strip = strip:map(function(image) return pandoc.Inlines { pandoc.RawInline(raw, image) } end),
-    authors = all(front.authors), notices = all(front.notices), facts = all(front.facts),
+    authors = all(front.authors), notices = all(front.notices),
     abstract = abstract, contents = html and pandoc.Blocks { block(contents()) } or nil,
   })
 end
