@@ -340,7 +340,8 @@ def one_of_each_class(images, num_classes, seed):
 def layers(call, *inputs, module=None):
     """(columns, rows) for a table: each layer that call(*inputs) passes, with its output's shape.
 
-    What follows a matrix or kernels, such as BatchNorm and ReLU, is in its row.  module: the network whose layers are watched, if it is not `call` itself.
+    What follows a matrix or kernels, such as BatchNorm and ReLU, is in its row.
+    module: the network whose layers are watched, if it is not `call` itself.
     """
     module, rows = module or call, []
 

@@ -115,12 +115,13 @@ def test_notebook_parts_are_where_they_belong(whole):
     page, main = whole.page, whole.page.main.text
     assert "reached an FID of 24.5" in page.find("section", class_="abstract").text
     assert main.count("reached an FID of 24.5") == 1  # not again in the body
+    assert "epochs: int" not in whole.text  # the appendix has the values
     for absent in ("secret", "Made with torch", "CAPTION", "FROM PANDAS"):
         assert absent not in main and absent not in whole.text
     labels = [s.text for s in page.select("details.code summary")]
     assert labels.count("Parameters of this run") == labels.count("Code: Draw the samples") == 3
     assert "Code of Table\xa06" in labels and "Code: The model" in labels  # no comment
-    assert "passes over the data" in page.find("details").text not in whole.text
+    assert "passes over the data" in page.find("details", class_="code").text
     assert [d.p.text for d in page.select("div.listing")] == ["helpers/gan.py: Generator"] * 3
     shown = [pre.text for pre in page.select("pre.python") if not pre.find_parent("details")]
     assert sum("train(config, seed=0)" in text for text in shown) == 3

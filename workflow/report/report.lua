@@ -295,9 +295,8 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  local floats = #it.rows <= 12
-  local rule = floats and "set figure(placement: auto)"
-    or "show figure: set block(breakable: true)"  -- and its head is repeated
+  local rule = #it.rows > 12 and "show figure: set block(breakable: true)"  -- its head is repeated
+    or "set figure(placement: " .. (it.label == "table-software" and "none)" or "auto)")
   return { block("#[#" .. rule), el, block("]") }
 end
 
@@ -361,12 +360,16 @@ local function number(it)
 end
 
 local function contents()
-  local out = headings:filter(function(entry) return entry.level <= 2 end):map(function(entry)
+  local level, out = 0, headings:filter(function(entry) return entry.level <= 2 end)
+  local steps = { ["01"] = "<ol>", ["02"] = "<ol><li><ol>", ["12"] = "<ol>", ["21"] = "</li></ol></li>" }
+  local items = out:map(function(entry)
+    local step = steps[level .. entry.level] or "</li>"
+    level = entry.level
     local label = entry.label ~= "" and '<span class="number">' .. entry.label .. "</span> " or ""
-    return '<li class="level-' .. entry.level .. '"><a href="#' .. entry.id .. '">' .. label
-      .. write { pandoc.Plain(entry.inlines) } .. "</a></li>"
+    return step .. '\n<li class="level-' .. level .. '"><a href="#' .. entry.id .. '">' .. label
+      .. write { pandoc.Plain(entry.inlines) } .. "</a>"
   end)
-  return "<ol>\n" .. table.concat(out, "\n") .. "\n</ol>"
+  return table.concat(items) .. ("</li></ol>"):rep(level)
 end
 
 function Reader(input)
