@@ -340,6 +340,7 @@ def one_of_each_class(images, num_classes, seed):
 def layers(call, *inputs, module=None):
     """(columns, rows) for a table: each layer that call(*inputs) passes, with its output's shape.
 
+    What follows a matrix or kernels, such as BatchNorm and ReLU, is in its row.
     module: the network whose layers are watched, if it is not `call` itself.
     """
     module, rows = module or call, []
@@ -347,7 +348,12 @@ def layers(call, *inputs, module=None):
     def note(layer, _, output):
         size = sum(p.numel() for p in layer.parameters())
         shape = " × ".join(map(str, output.shape[1:])) or "1"
-        rows.append((type(layer).__name__, _settings(layer), shape, f"{size:,}" if size else ""))
+        weight = getattr(layer, "weight", None)
+        row = [type(layer).__name__, _settings(layer), shape, size]
+        if rows and (weight is None or weight.dim() < 2):
+            name, settings, _, before = rows.pop()
+            row = [f"{name}, {row[0]}", settings, shape, before + size]
+        rows.append(row)
 
     leaves = [layer for layer in module.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(note) for layer in leaves]
@@ -358,7 +364,11 @@ def layers(call, *inputs, module=None):
     module.train(was_training)
     for hook in hooks:
         hook.remove()
-    return ("layer", "kernel, stride, padding", "output", "parameters"), rows
+    columns = ["layer", "kernel, stride, padding", "output", "parameters"]
+    rows = [(*row, f"{size:,}" if size else "") for *row, size in rows]
+    if not any(row[1] for row in rows):  # no layer has a kernel
+        columns, *rows = [(row[0], *row[2:]) for row in [columns, *rows]]
+    return columns, rows
 
 
 def _settings(layer):

@@ -27,7 +27,7 @@ class Spec(NamedTuple):
 SPECS = {
     "fid": Spec("samples", "Fréchet distance (FID)", "↓", 2, "",
         "fit a Gaussian to the 128 features of {n} generated and of {n} test images: ‖m − m′‖² + "
-        "tr(C + C′ − 2 (C C′)^½); too large for few images, in the floor too, which KID is not"),
+        "tr(C + C′ − 2 √(C C′)); too large for few images, in the floor too, which KID is not"),
     "kid": Spec("samples", "kernel distance (KID) × 1,000", "↓", 2, "",
         "mean kernel value within generated + within test − 2 × across, kernel (x·y/128 + 1)³, "
         "over all pairs of {n} and {n} images; real images give 0 on average"),
@@ -146,7 +146,8 @@ def draws(result):
 
 def protocols(result, *groups):
     """How each score of the groups is computed, in one line."""
-    table = [(score["label"], score["protocol"]) for score in _of_groups(result, *groups)]
+    lines = [(score["label"], score["protocol"]) for score in _of_groups(result, *groups)]
+    table = [(name, line[:1].upper() + line[1:]) for name, line in lines]
     return ("score", "protocol"), table
 
 
@@ -189,12 +190,18 @@ def label(score):
 
 
 def cell(score):
-    """The value of a score ± its spread, "–" if it could not be computed."""
-    text, std, digits = number(score["value"], score["digits"]), score["std"], score["digits"]
+    """The value of a score ± its spread, "–" if it could not be computed.
+
+    With up to two digits more, where the spread would be rounded to 0.
+    """
+    std, digits, most = score["std"], score["digits"], score["digits"] + 2
     if not std:
-        return text
-    least = 10**-digits
-    return f"{text} ± {'< ' * (std < least / 2)}{number(max(std, least / 2 * 1.01), digits)}"
+        return number(score["value"], digits)
+    while std < 10**-digits / 2 and digits < most:
+        digits += 1
+    least = 10**-digits / 2
+    spread = f"{'< ' * (std < least)}{number(max(std, least * 1.01), digits)}"
+    return f"{number(score['value'], digits)} ± {spread}"
 
 
 def number(value, digits):

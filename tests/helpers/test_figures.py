@@ -112,11 +112,7 @@ def test_layer_rows_name_shapes_and_leave_the_network_alone():
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
     before = {name: value.clone() for name, value in net.state_dict().items()}
     _, rows = figures.layers(net, torch.rand(5, 4))
-    assert rows == [
-        ("Linear", "", "3", "15"),
-        ("BatchNorm1d", "", "3", "6"),
-        ("ReLU", "", "3", ""),
-    ]
+    assert rows == [("Linear, BatchNorm1d, ReLU", "3", "21")]
     _, ((_, settings, *_),) = figures.layers(nn.Conv2d(1, 2, 4, 2, 1), torch.rand(5, 1, 8, 8))
     assert settings == "4, 2, 1"
     assert net.training and not net[0]._forward_hooks

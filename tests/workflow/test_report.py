@@ -115,21 +115,24 @@ def test_notebook_parts_are_where_they_belong(whole):
     page, main = whole.page, whole.page.main.text
     assert "reached an FID of 24.5" in page.find("section", class_="abstract").text
     assert main.count("reached an FID of 24.5") == 1  # not again in the body
+    assert "epochs: int" not in whole.text  # the appendix has the values
     for absent in ("secret", "Made with torch", "CAPTION", "FROM PANDAS"):
         assert absent not in main and absent not in whole.text
     labels = [s.text for s in page.select("details.code summary")]
     assert labels.count("Parameters of this run") == labels.count("Code: Draw the samples") == 3
-    assert "Code: The model" in labels  # no comment: the heading above it
+    assert "Code of Table\xa06" in labels and "Code: The model" in labels  # no comment
+    assert "passes over the data" in page.find("details", class_="code").text
     assert [d.p.text for d in page.select("div.listing")] == ["helpers/gan.py: Generator"] * 3
     shown = [pre.text for pre in page.select("pre.python") if not pre.find_parent("details")]
     assert sum("train(config, seed=0)" in text for text in shown) == 3
-    parameters, software, hashes = page.find("h2", id="section-a").find_all_next("table")
+    (parameters,) = page.find("h2", id="section-a").find_all_next("table")
     rows = {name: values for name, *values in cells(parameters)[1:]}
-    assert list(rows)[0] == "dataset" and rows["learning_rate"] == ["0.0002"] * 3
-    assert rows["snapshot_epochs"] == ["[16, 22, 34]", "", "[16, 22, 34]"]  # not in the second
+    assert rows["learning_rate"] == ["0.0002", ""]
+    assert rows["epochs"] == ["10", "passes over the data"]
+    assert rows["dataset"] == ["FashionMNIST (01_vae); MNIST (02_gan, 03_cgan)", ""]
+    assert rows["snapshot_epochs"] == ["[16, 22, 34] (01_vae, 03_cgan)", ""]
     for part in ("5 min 12 s", "abc1234", "revision 0123456 with uncommitted changes"):
-        assert part in software.text
-    assert len(cells(hashes)) == 9
+        assert part in page.find(id="section-a-2").find_next("p").text  # the same in all
 
 
 def test_numbers_signs_and_arrows_in_tables(whole):

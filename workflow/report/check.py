@@ -5,6 +5,8 @@ notebooks are collected, so that one look shows everything that is wrong.
 """
 
 import json
+import re
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ class Source(NamedTuple):
     path: Path
     manifest: dict
     items: list  # see document.py
+    day: date | None  # of the run
 
 
 def read(path):
@@ -53,7 +56,16 @@ def read(path):
     records = [item["manifest"] for item in items if item["kind"] == "Provenance"]
     if faults := faults or list(_record_faults(records, items)):
         raise ReportError(f"{path}: {fault}" for fault in faults)
-    return Source(path, records[0], [item for item in items if item["kind"] != "Provenance"])
+    items = [item for item in items if item["kind"] != "Provenance"]
+    return Source(path, records[0], items, _day(nb.metadata.get("papermill")))
+
+
+def _day(record):
+    """The day on which papermill, whose record it is, was done; None if it does not say."""
+    try:
+        return date.fromisoformat(re.search(r"'end_time': '(.{10})T", str(record))[1])
+    except (TypeError, ValueError):
+        return None
 
 
 def _no_number(text):

@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 from nbconvert.filters import strip_ansi
 from PIL import Image
 
-TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 5.4  # inches of a page that a figure may fill
+TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 4.7  # inches of a page that a figure may fill
+DEFAULTS = "Parameters and their defaults"  # the title of their cell
 SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
 
 # Control characters, separators that end a line for Typst, marks that turn the direction of
@@ -26,11 +27,12 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _NUMBER = re.compile(
-    r"[-+−–—~≈<>≤≥$\\]*\d[\d.,   ]*([eE][-+]?\d+)?( ?(%|s|ms|MB|kB|x|×))?"
-    r"( ?(±|\+-|\\pm) ?\d[\d.,]*%?)?\$?"
+    r"[-+−–—~≈<>≤≥$\\]*\d[\d.,   ]*([eE][-+]?\d+)?( × \d+)*( ?(%|s|min|ms|MB|kB|x|×))?"
+    r"( ?(±|\+-|\\pm) ?(< )?\d[\d.,]*%?)?\$?"
 )
 _BLANK = {"", "-", "–", "—", "n/a"}
 _ARROWS = {"↑", "↓", "→", "≈", "=", "✓", "✗"}
+_IMPORTS = re.compile("(from|import) ")
 # A hyphen that stands for minus: before a number, or before the name that a label begins with.
 _MINUS = re.compile(r"(?<![^\s(\[±])-(?=\.?\d)|^-(?=[A-Za-z])")
 # Code, which stays, or mathematics between dollar signs.
@@ -92,29 +94,39 @@ def items_of(nb, notebook):
             items.append(text_item(cell.source, **place))
         if cell.cell_type != "code" or "remove-cell" in tags:
             continue
-        items += _code(cell.source, tags, heading, place)
+        shown = []
         for output in cell.outputs:
             try:
-                items += _output(output, place)
+                shown += _output(output, place)
             except ValueError as fault:
                 faults.append(f"cell {number}: {fault}")
+        items += _code(cell.source, tags, heading, place, shown)
+        items += shown
     return items, faults
 
 
-def _code(source, tags, heading, place):
-    """The code of a cell, if it is shown. `heading` is the last one above it."""
+def _code(source, tags, heading, place, shown):
+    """The code of a cell, if it is shown. `heading` is the last one above it.
+
+    Folded code takes what it printed out of `shown`, and is named after its figures and tables.
+    """
     source = clean(source).strip("\n")
     if not source.strip() or "remove-input" in tags:
         return
     code = place | {"kind": "Code", "language": "python", "text": source}
     comment = re.match(r"# *(.+)", source)
+    about = comment[1] if comment else "imports" if _IMPORTS.match(source) else heading
     titles = {
         "injected-parameters": "Parameters of this run",
-        "parameters": "Parameters and their defaults",
-        "hide-input": f"Code: {(comment[1] if comment else heading).rstrip('. ')}",
+        "parameters": DEFAULTS,
+        "hide-input": f"Code: {about.rstrip('. ')}",
     }
     if title := next((titles[tag] for tag in titles if tag in tags), None):
-        code |= {"title": one_line(title), "folded": True, "hidden": "hide-input" in tags}
+        printed = [item for item in shown if item.get("language") == "stdout"]
+        shown[:] = [item for item in shown if item not in printed]
+        code |= {"title": one_line(title), "folded": True}
+        code["printed"] = "\n".join(item["text"] for item in printed)
+        code["labels"] = [] if comment else [it["label"] for it in shown if "label" in it]
     yield code
 
 

@@ -7,11 +7,15 @@ from urllib.parse import quote
 
 from helpers.data.sets import SETS, own
 from helpers.markdown import literal
-from workflow.report.document import one_line, table_item, text_item
+from workflow.report.document import DEFAULTS, one_line, table_item, text_item
 
 TEXTS = Path(__file__).parent / "text"
 TITLE = "Three Generative Models of Small Images"
 SUBTITLE = "A variational autoencoder, a deep convolutional GAN and a conditional GAN"
+TIMES = {
+    "train": "Time of the training",
+    "total": "Time of the last session, scores included",
+}
 SOURCES = {
     "csv": "CSV files",
     "idx": "IDX files",
@@ -27,13 +31,14 @@ def merge(sources, profile="", title="", author="", date=""):
     sources: a sequence of check.Source. author: one or several, with commas.
     """
     manifests = [source.manifest for source in sources]
+    day = max((source.day for source in sources if source.day), default=None)
     front = {
         "title": one_line(title) or TITLE,
         "subtitle": "" if one_line(title) else SUBTITLE,
         "authors": [one_line(name) for name in author.split(",") if name.strip()],
-        "date": one_line(date),
+        "date": one_line(date) or (f"{day:%B} {day.day}, {day.year}" if day else ""),
+        "day": str(day or "1970-01-01"),
         "notices": _notices(manifests, profile),
-        "facts": _facts(manifests, profile),
     }
     names = {}
     for source in sources:
@@ -44,7 +49,7 @@ def merge(sources, profile="", title="", author="", date=""):
         items += source.items
     items.append(text_item("# References", "the references", numbering="none"))
     items.append({"kind": "References", "at": "the references", "notebook": ""})
-    items += _appendix(manifests)
+    items += _appendix(manifests, profile, _meanings(items))
     items.sort(key=lambda item: not item.get("abstract"))
     return {"front": front, "names": names, "items": items}
 
@@ -82,16 +87,6 @@ def _notices(manifests, profile):
             f"{one_line(' and '.join(names))}. Its numbers cannot be compared with published ones."
         )
     return notices
-
-
-def _facts(manifests, profile):
-    """One line each: what a reader must know to place the numbers."""
-    facts = [f"Profile {profile}"] if profile else []
-    revisions = list(dict.fromkeys(_revision(m["git"]) for m in manifests))
-    facts.append(f"Revision{'s' * (len(revisions) > 1)} {' and '.join(revisions)}")
-    # "cpu, 2 threads": the threads are in the appendix
-    facts += dict.fromkeys(m["device"].split(",")[0] for m in manifests)
-    return [one_line(fact) for fact in facts]
 
 
 def _revision(git):
@@ -137,8 +132,8 @@ def _datasets(sources):
     yield _table(
         "table-datasets",
         "The images behind each section. “Verified” means that the images are, by their SHA-256, "
-        "the published ones; the hash shown begins the one of the training images, and "
-        "[Table](#table-hashes) has all of them in full.",
+        "the published ones; the hash shown begins the one of the training images, and the "
+        "manifest.json of each run has all of them in full.",
         ["Dataset", "Used in", "Source", "Where", "Training", "Test", "Verified", "SHA-256"],
         [
             [literal(title), ", ".join(links), SOURCES.get(source, literal(source))]
@@ -150,38 +145,42 @@ def _datasets(sources):
     )
 
 
-def _appendix(manifests):
+def _meanings(items):
+    """{parameter: what its comment says} of the notebooks' cells of defaults."""
+    texts = "\n".join(item["text"] for item in items if item.get("title") == DEFAULTS)
+    found = re.findall(r"^(\w+)\b.*?  # *(.+)$", texts, re.M)
+    return {code(name): literal(comment) for name, comment in reversed(found)}
+
+
+def _appendix(manifests, profile, meanings):
     def text(markdown):
         return text_item(markdown, "the appendix", numbering="appendix")
 
     names = [literal(m["notebook"]) for m in manifests]
-    parameters = [{code(k): code(v) for k, v in m["parameters"].items()} for m in manifests]
+    known, rows = [m["parameters"] for m in manifests], []
+    for name in dict.fromkeys(name for values in known for name in values):
+        owners = {}
+        for notebook, values in zip(names, known, strict=True):
+            if name in values:
+                owners.setdefault(code(values[name]), []).append(notebook)
+        everywhere = len(owners) == 1 and len(*owners.values()) == len(names)
+        shown = [f"{v} ({', '.join(of)})" for v, of in owners.items()]
+        rows.append([code(name), *(owners if everywhere else ["; ".join(shown)])])
     yield text(_text("appendix") + "\n\n## Parameters")
     yield _table(
         "table-parameters",
-        "Every parameter of this run; a cell is empty where a notebook has no such parameter.",
-        ["Parameter", *names],
-        _beside(parameters),
+        "Every parameter of this run; in brackets the notebooks, unless all have that value.",
+        ["Parameter", "Value", "Meaning"],
+        [[*row, meanings.get(row[0], "")] for row in rows] or [["–"] * 3],
     )
-    yield text("## Software, hardware and time")
-    yield _table(
-        "table-software",
-        "Versions, device, revision of the project and run times.",
-        ["", *names],
-        _beside([_made_with(m) for m in manifests]),
-    )
-    yield text("## Data")
-    hashes = dict.fromkeys(
-        (literal(m["data"]["title"]), literal(part.replace("-", " ")), code(digest))
-        for m in manifests
-        for part, digest in m["data"]["sha256"].items()
-    )
-    yield _table(
-        "table-hashes",
-        "SHA-256 of every array that was used, in its IDX serialization.",
-        ["Dataset", "Part", "SHA-256"],
-        list(hashes) or [["–"] * 3],
-    )
+    made_with = _beside([_made_with(m) for m in manifests])
+    same = [f"{name} {value}" for name, value, *more in made_with if {*more} <= {value}]
+    same += [f"profile {code(profile)}"] if profile else []
+    yield text(f"## Software, hardware and time\n\nAll of it has: {'; '.join(same) or 'nothing'}.")
+    differing = [row for row in made_with if len({*row[1:]}) > 1]
+    if differing:
+        caption = "Versions, devices, revisions of the project and run times that differ."
+        yield _table("table-software", caption, ["", *names], differing)
 
 
 def _beside(columns):
@@ -195,12 +194,12 @@ def _made_with(manifest):
     """{what: value} of versions, device and times, and where the epochs of a run come from."""
     values = {literal(name): literal(value) for name, value in manifest["versions"].items()}
     values["Device"] = literal(manifest["device"])
-    values["Git revision"] = literal(_revision(manifest["git"]))
+    values["Scored and drawn at revision"] = literal(_revision(manifest["git"]))
     for key, seconds in manifest["seconds"].items():
-        values[f"Time, {literal(key)}"] = _time(seconds)
+        values[TIMES.get(key, f"Time, {literal(key)}")] = _time(seconds)
     for number, one in enumerate(manifest["trained"], 1):
         first, last = one["epochs"]
-        values[f"Training, session {number}"] = literal(
+        values[f"Trained, session {number}"] = literal(
             f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
             f"revision {_revision(one['git'])}"
         )

@@ -254,8 +254,17 @@ function render.Code(it)
   if not it.title then return { code } end
   if not html then return { block("#code-title(" .. quoted(it.title) .. ")"), code } end
   if it.folded then
-    return { block('<details class="code"><summary>' .. escaped(it.title) .. "</summary>"), code,
-      block("</details>") }
+    local names = pandoc.List(it.labels):map(function(label)
+      local target = labels[it.notebook .. "#" .. label]
+      return target.kind .. "\u{a0}" .. target.number
+    end)
+    local title = #names > 0 and "Code of " .. table.concat(names, ", ") or it.title
+    local shown = pandoc.Blocks { block('<details class="code"><summary>' .. escaped(title)
+      .. "</summary>"), code }
+    if it.printed ~= "" then
+      shown:insert(pandoc.CodeBlock(it.printed, pandoc.Attr("", { "stdout" })))
+    end
+    return shown .. { block("</details>") }
   end
   local title = block('<p class="title">' .. escaped(it.title) .. "</p>")
   return { pandoc.Div({ title, code }, pandoc.Attr("", { "listing" })) }
@@ -286,9 +295,8 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  local floats = #it.rows <= 12 and not it.id:match("^table%-")  -- the report's own stay in place
-  local rule = floats and "set figure(placement: auto)"
-    or "show figure: set block(breakable: true)"  -- and its head is repeated
+  local rule = #it.rows > 12 and "show figure: set block(breakable: true)"  -- its head is repeated
+    or "set figure(placement: " .. (it.label == "table-software" and "none)" or "auto)")
   return { block("#[#" .. rule), el, block("]") }
 end
 
@@ -352,12 +360,16 @@ local function number(it)
 end
 
 local function contents()
-  local out = headings:filter(function(entry) return entry.level <= 2 end):map(function(entry)
+  local level, out = 0, headings:filter(function(entry) return entry.level <= 2 end)
+  local steps = { ["01"] = "<ol>", ["02"] = "<ol><li><ol>", ["12"] = "<ol>", ["21"] = "</li></ol></li>" }
+  local items = out:map(function(entry)
+    local step = steps[level .. entry.level] or "</li>"
+    level = entry.level
     local label = entry.label ~= "" and '<span class="number">' .. entry.label .. "</span> " or ""
-    return '<li class="level-' .. entry.level .. '"><a href="#' .. entry.id .. '">' .. label
-      .. write { pandoc.Plain(entry.inlines) } .. "</a></li>"
+    return step .. '\n<li class="level-' .. level .. '"><a href="#' .. entry.id .. '">' .. label
+      .. write { pandoc.Plain(entry.inlines) } .. "</a>"
   end)
-  return "<ol>\n" .. table.concat(out, "\n") .. "\n</ol>"
+  return table.concat(items) .. ("</li></ol>"):rep(level)
 end
 
 function Reader(input)
@@ -377,16 +389,17 @@ function Reader(input)
     part:extend(render[it.kind](it))
   end
   local front, strip = job.front, pandoc.List {}
-  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page of the PDF too
-    if it.kind == "Figure" and it.number:match("^[156]$") and not html then
-      strip:insert("image(" .. quoted(it.src) .. ", width: 100%)")
+  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page too
+    if it.kind == "Figure" and it.number:match("^[156]$") then
+      strip:insert(html and '<img src="' .. it.src .. '" alt="">'
+        or "image(" .. quoted(it.src) .. ", width: 100%)")
     end
   end
   local function all(texts) return pandoc.List(texts):map(plain) end
   return pandoc.Pandoc(body, {
     pagetitle = plain(front.title), subtitle = plain(front.subtitle), date = plain(front.date),
     strip = strip:map(function(image) return pandoc.Inlines { pandoc.RawInline(raw, image) } end),
-    authors = all(front.authors), notices = all(front.notices), facts = all(front.facts),
+    authors = all(front.authors), notices = all(front.notices),
     abstract = abstract, contents = html and pandoc.Blocks { block(contents()) } or nil,
   })
 end

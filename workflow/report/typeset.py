@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 import textwrap
+from datetime import datetime
 from pathlib import Path
 
 import pypandoc
@@ -21,7 +22,7 @@ from workflow.report.document import one_line
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
 CODE_COLUMNS = 99  # characters that fit on a line of code in the PDF
-_LOCAL = {"picture", "sha256", "hidden"}  # what pandoc need not know
+_LOCAL = {"picture", "sha256"}  # what pandoc need not know
 _NO_GLYPH = re.compile(r'the text `"(.+?)"` could not be displayed')
 
 
@@ -41,7 +42,7 @@ def pdf(report, notice=print):
     """A tagged PDF (PDF/UA-1) as bytes; the same bytes when nothing changed."""
     pictures, items = {}, []
     for item in report["items"]:
-        if item.get("hidden"):
+        if item.get("folded"):
             continue
         if "picture" in item:
             mime, content = item["picture"]
@@ -51,7 +52,8 @@ def pdf(report, notice=print):
         elif item["kind"] == "Code":
             item = item | {"text": wrap(item["text"])}
         items.append(item)
-    return compile_typst(_pandoc(report, items, "typst"), pictures, notice)
+    day = datetime.fromisoformat(report["front"]["day"] + "T12:00Z")
+    return compile_typst(_pandoc(report, items, "typst"), pictures, notice, day)
 
 
 def wrap(code, columns=CODE_COLUMNS):
@@ -92,9 +94,9 @@ def _pandoc(report, items, target):
     return done.stdout.decode()
 
 
-def compile_typst(source, pictures, notice=print):
+def compile_typst(source, pictures, notice=print, day=None):
     """PDF bytes of Typst source; `pictures` maps file names to bytes, `notice` is told what Typst
-    remarked.
+    remarked, `day` is when it was made.
 
     Raises ReportError naming notebook and cell where Typst stumbles, ImportError without Typst.
     Fonts are the ones inside the typst package, so the bytes depend on nothing else.
@@ -117,7 +119,7 @@ def compile_typst(source, pictures, notice=print):
                 format="pdf",
                 ignore_system_fonts=True,
                 pdf_standards=["ua-1"],
-                timestamp=0,
+                timestamp=int(day.timestamp()) if day else 0,
             )
         except typst.TypstError as error:
             strange = "".join(_NO_GLYPH.findall(error.diagnostic or ""))
@@ -126,7 +128,7 @@ def compile_typst(source, pictures, notice=print):
     if strange:  # PDF/UA allows no missing glyph: print a box, and say so
         place = _place(source, source[: source.find(strange[0])].count("\n") + 1)
         notice(f"{place}: no font for {strange!a}, printed as □ in the PDF")
-        return compile_typst(re.sub(f"[{re.escape(strange)}]", "□", source), pictures, notice)
+        return compile_typst(re.sub(f"[{re.escape(strange)}]", "□", source), pictures, notice, day)
     for warning in warnings:
         notice(_remark(source, warning))
     return compiled

@@ -125,7 +125,13 @@ def test_a_conditional_generator_draws_its_labels_in_turn():
 
 @pytest.mark.parametrize(
     ("std", "text"),
-    [(None, "0.250"), (0.0, "0.250"), (0.0002, "0.250 ± < 0.001"), (0.0105, "0.250 ± 0.011")],
+    [
+        (None, "0.250"),
+        (0.0, "0.250"),
+        (0.0002, "0.2500 ± 0.0002"),
+        (1e-9, "0.25000 ± < 0.00001"),
+        (0.0105, "0.250 ± 0.011"),
+    ],
 )
 def test_a_spread_is_never_shown_as_zero(std, text):
     assert tables.cell({"value": 0.25, "std": std, "digits": 3}) == text
