@@ -68,6 +68,13 @@ def compared(results):
     return text[0].upper() + text[1:]
 
 
+def abstract(results):
+    """The main result in one sentence."""
+    scores = [(name, result["scores"]["fid"]) for name, result in results.items()]
+    fids = [f"{tables.number(fid['value'], fid['digits'])} ({name})" for name, fid in scores]
+    return f"Taught the same images, the three models have an FID of {_and(fids)}."
+
+
 @torch.no_grad()
 def asked(convolutional, conditional, real, labels, forged):
     """The logits of two discriminators, asked about real and generated images: a pair (N,) a way.

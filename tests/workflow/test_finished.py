@@ -124,6 +124,8 @@ def test_the_best_is_named_and_luck_is_not():
     text = comparison.compared(results)
     assert "The cGAN is best in precision" in text and "images of no model lie nearer" in text
     assert "no difference between the DCGAN and the cGAN is shown in FID" in text
+    found = comparison.abstract(results)
+    assert found.endswith("an FID of 48.00 (VAE), 1.21 (DCGAN) and 1.22 (cGAN).")
     results["VAE"] = result(48.0, 0.4, unseen=99.0)
     assert "images of VAE lie nearer" in comparison.compared(results)
     columns, rows = comparison.table(
