@@ -75,6 +75,8 @@ def test_the_numbers_of_the_abstract_are_those_of_the_scores(page):
         known += [100 * share for share in result["class_shares"] + result["real_shares"]]
         for score in result["scores"].values():
             known += [score[name] for name in ("value", "floor", "ceiling", "std")]
+    compared = (FOLDER / "comparison.ipynb").read_text(encoding="utf-8")
+    known += [float(cell.replace(",", "")) for cell in re.findall(r'"([\d,]+\.\d+) ±', compared)]
     assert len(known) > 50
     abstract = page.find("section", class_="abstract").get_text(" ")
     printed = re.findall(r"(?<![\d.,])[\d,]*\d\.\d+(?!\.?\d)", abstract)

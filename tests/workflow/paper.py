@@ -10,7 +10,7 @@ import typst
 from PIL import Image
 
 A4 = 21.0, 29.7  # cm
-TOP, BOTTOM, SIDE = 2.4, 27.4, 2.2  # cm: where text begins and ends; what code leaves of a margin
+TOP, BOTTOM, SIDE = 2.4, 27.4, 1.1  # cm: where text begins and ends; what code leaves of a margin
 
 
 def sheets(pdf, pages):
