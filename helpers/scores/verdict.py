@@ -329,7 +329,7 @@ def expected(sweep, folder=ROOT / "report" / "sweeps"):
     table = json.loads(path.read_text(encoding="utf-8"))
     seeds = len({run["seed"] for run in table["runs"]})
     lines = [
-        f"The published sweep `{sweep}` ran {seeds} seeds of each setting on "
+        f"The published sweep `{sweep}` ran {seeds} seed{'s' * (seeds > 1)} of each setting on "
         f"{table['made'][0]['data']['title']}. Its means:\n"
     ]
     for name in dict.fromkeys(run["setting"] for run in table["runs"]):
