@@ -389,10 +389,9 @@ function Reader(input)
     part:extend(render[it.kind](it))
   end
   local front, strip = job.front, pandoc.List {}
-  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the title page too
-    if it.kind == "Figure" and it.number:match("^[156]$") then
-      strip:insert(html and '<img src="' .. it.src .. '" alt="">'
-        or "image(" .. quoted(it.src) .. ", width: 100%)")
+  for _, it in ipairs(job.items) do  -- Figures 1, 5 and 6 stand on the PDF's title page too
+    if not html and it.kind == "Figure" and it.number:match("^[156]$") then
+      strip:insert("image(" .. quoted(it.src) .. ", width: 100%)")
     end
   end
   local function all(texts) return pandoc.List(texts):map(plain) end
