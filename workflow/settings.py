@@ -58,6 +58,8 @@ def table(summed, differences=()):
             spread, error = (tables.number(found[k], spec.digits + 1) for k in ("std", "error"))
             mean, n = tables.number(found["mean"], spec.digits), str(found["n"])
             rows.append((f"{spec.label} {spec.better}", name, mean, spread, n, error, by, p))
+    if len(summed) == 1:  # nothing to compare it with
+        columns, rows = columns[:-2], [row[:-2] for row in rows]
     return columns, rows
 
 

@@ -295,7 +295,7 @@ function render.Table(it)
       .. write { pandoc.Plain(above) } .. "</figcaption>"), scrolling(el), block("</figure>") }
   end
   el.identifier = it.id
-  local rule = #it.rows > 12 and "show figure: set block(breakable: true)"  -- its head is repeated
+  local rule = #it.rows > 16 and "show figure: set block(breakable: true)"  -- its head is repeated
     or "set figure(placement: " .. (it.label == "table-software" and "none)" or "auto)")
   return { block("#[#" .. rule), el, block("]") }
 end
