@@ -236,8 +236,8 @@ class Run(Display):
 def record(page, line, manifest):
     """Write a page's manifest.json, and display it as a line of Markdown.
 
-    page: a Display, whose figures are added, and the versions of what is installed if none are
-    given.  manifest: notebook, parameters, data, device, git, seconds and trained, or more.
+    page: a Display.  manifest: notebook, parameters, data, device, git, seconds and trained, or
+    more; the page's figures are added and, if it has none, the versions of what is installed.
     """
     versions = {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
     manifest = {"versions": versions, "figures": page.figures} | manifest

@@ -92,9 +92,8 @@ def kept_files(name, p):
 
     Weights are those of the last epoch and, for the DCGAN, of Figures 3 to 5.
     """
-    last, young, pair = p["epochs"], set(), {}
-    if "snapshot_epochs" in p:
-        young = {*gan.snapshots(p["snapshot_epochs"], last)}
+    last, pair = p["epochs"], {}
+    young = gan.snapshots(p["snapshot_epochs"], last) if "snapshot_epochs" in p else ()
     if "beta1" in p:  # two networks
         pair[f"discriminator_{name}_{last}.safetensors"] = f"discriminator_{last}.safetensors"
         pair[f"{name}_film.png"], pair[f"{name}_epochs.json"] = "film.png", "epochs.json"

@@ -25,7 +25,10 @@ def by_epoch(run, history, result, draws=2):
     setting = prepare(run.data, result["n"], draws, result["seed"], run.device)
     protocol = tables.FORMAT, setting.network.sha256, result["n"], draws, setting.seed
     path, nets = run.folder / "epochs.json", _kept(run, len(history))
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    try:
+        known = dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):  # none, or damaged: measured again
+        known = {}
     before, measured, rows = None, {}, []
     for epoch, record in enumerate(history, 1):
         if epoch < len(history):

@@ -134,12 +134,12 @@ def trust(data, parts, seed, most=2000):
     "test" and "generated", as many of each, drawn at random.
     """
     count, draw = min(most, len(data.test.images)), rng(seed, "judged")
-    images = {"generated": gan.sample(parts.artist, count, draw)}
+    drawn, images = gan.sample(parts.artist, count, draw), {}
     for kind, part in ("training", data.train), ("test", data.test):
         chosen = torch.randperm(len(part.images), generator=draw)[:count]
         images[kind] = torch.as_tensor(part.images)[chosen]
-    kinds = "training", "test", "generated"
-    return images, {kind: gan.logits(parts.discriminator, images[kind]) for kind in kinds}
+    images["generated"] = drawn
+    return images, {kind: gan.logits(parts.discriminator, part) for kind, part in images.items()}
 
 
 def unseen(setting, images):

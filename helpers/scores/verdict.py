@@ -220,8 +220,8 @@ def copies(near, result):
         verdict = "The difference is no more than chance."
     return (
         f"{count or 'None'} of the {len(near['distance'])} images are copies of training images. "
-        "Half of them lie nearer to a training image than the test image at the "
-        f"{statistics.median(near['percentile']):.0f}th percentile does. "
+        f"{statistics.median(near['percentile']):.0f}% of the real test images lie nearer to a "
+        "training image than the middle one of them does. "
         "The nearest real image is a training image for "
         f"{score['value']:.1f}% (± {score['std']:.1f}) of the generated ones, and for "
         f"{score['floor']:.1f}% of new real ones. {verdict}"

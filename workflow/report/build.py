@@ -2,12 +2,14 @@
 
 Writes report.html and report.pdf; a failed build leaves the earlier report as it was. Exit code
 0: both written. 1: refused, nothing written, one line for each reason. 2: the HTML was written,
-the PDF was not. 130: interrupted.
+the PDF was not. 130: interrupted. 141: written, and nobody read what it says.
 """
 
 import argparse
 import sys
 from pathlib import Path
+
+from workflow.program import program
 
 
 def main(arguments=None):
@@ -17,9 +19,6 @@ def main(arguments=None):
     except KeyboardInterrupt:
         _complain(f"{options.out}: interrupted, each file there is whole")
         return 130
-    except OSError as error:
-        _complain(str(error))
-        return 1
 
 
 def build(options):
@@ -95,4 +94,4 @@ def _complain(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program(main, sys.argv[1:]))

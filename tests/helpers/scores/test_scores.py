@@ -111,7 +111,7 @@ def test_the_epochs_of_a_run_are_scored_alike_and_other_runs_left_out(tmp_path, 
     weights.save(tmp_path, parts.artist, replace(config, beta1=0.4), 2)
     (tmp_path / "weights_1.safetensors").unlink()
     assert scores.by_epoch(run, history, result) == rows  # known, though the weights are gone
-    (tmp_path / "epochs.json").unlink()
+    (tmp_path / "epochs.json").write_text("[1, 2")  # damaged
     assert [row["epoch"] for row in scores.by_epoch(run, history, result)] == [3]
 
 

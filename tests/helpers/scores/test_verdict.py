@@ -188,7 +188,7 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
         ),
         (verdict.gan_likeness(result([0.105, 0.095] + [0.1] * 8)), (), "drawn too"),
         (verdict.gan_abstract([gan_record()] * 2, result(SKEWED)), ("rarely: “9” (", "“8”"), "–"),
-        (verdict.copies(NEAR, result()), ("1 of the 3", "no more than", "40th"), "None of"),
+        (verdict.copies(NEAR, result()), ("1 of the 3", "no more than", "40%"), "None of"),
         (
             verdict.copies(FAR, result(unseen=(99.0, 85.7, 100, 0.4))),
             ("None of the 3", "nearer to the training images"),
