@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHERS = {"settings": "compare", "swept": "sweep", "comparison": "finished", "arguments": "run"}
+OTHERS |= {"gan": "models", "cgan": "models", "display": "runs", "cuda_graph": "training"}
 OTHERS |= {"progress": "run", "program": "run", "redraw": "publish", "restore": "publish"}
 OTHERS |= dict.fromkeys(("estimate", "inputs", "notebooks", "setup_env"), "environment")
 # By hand: what stands once in a module, and what is put there
@@ -82,7 +83,7 @@ def mutants(module):
 
 def tests_of(module):
     top, *parts = Path(module).with_suffix("").parts
-    parts = [part for part in parts if part != "__init__"]
+    parts = [part for part in parts if part != "__init__"] or [top]
     names = {"_".join(parts), parts[-1], parts[0], OTHERS.get(parts[0], "")}
     found = [f"tests/{top}/test_{n}.py" for n in names] + [f"tests/{top}/{parts[0]}"]
     return sorted(path for path in found if (ROOT / path).exists())

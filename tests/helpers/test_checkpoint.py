@@ -69,6 +69,13 @@ def test_without_a_checkpoint_it_starts_afresh_or_says_what_is_missing(tmp_path)
     assert list(parts_of(tmp_path)) == ["state.previous.pt"]
 
 
+def test_a_file_larger_than_any_checkpoint_is_not_read(tmp_path):
+    with (tmp_path / "state.pt").open("wb") as file:
+        file.truncate(checkpoint.LARGEST + 1)  # sparse: takes no room
+    with pytest.raises(ValueError, match=r"state\.pt: 2,147,483,649 bytes, no checkpoint of this"):
+        checkpoint.read(tmp_path / "state.pt")
+
+
 def test_what_is_saved_comes_back_and_so_does_the_one_before(tmp_path):
     net = saved(tmp_path)
     again, history = resume(tmp_path, VAEConfig(epochs=50, score_samples=500))  # which may differ

@@ -88,6 +88,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert (tmp_path / "state.pt").read_bytes() == before
 
 
+def test_more_steps_of_d_than_batches_are_refused(images, labels, tmp_path):
+    few = len(images) // 32
+    with pytest.raises(ValueError, match=f"^num_d_steps must be at most the {few} .* got {few + 1}"):
+        go((cgan, {}), images, labels, tmp_path, 1, num_d_steps=few + 1)
+
+
 def test_vae_terms_equal_the_closed_form(images):
     model = vae.VAE(hidden_dim=8, latent_dim=4)
     x = images[:7].flatten(1) / 255

@@ -44,6 +44,11 @@ def test_bad_values_are_named(notebook, name, value):
     assert value == 10**4299 or params.shown(value) == repr(value)
 
 
+def test_a_config_refuses_a_name_it_does_not_know():
+    with pytest.raises(ValueError, match="^epoch.*did you mean epochs"):
+        params.VAEConfig(epoch=3)
+
+
 def refused(notebook, name, value):
     with pytest.raises(ValueError) as caught:
         params.check_run(notebook, {name: value})
