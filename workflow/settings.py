@@ -38,39 +38,38 @@ def summary(settings):
 
 
 def table(summed, differences=()):
-    """(columns, rows): a row for each score and setting, and how it differs from the first one.
+    """(columns, rows): each setting's mean ± standard deviation over seeds of each score.
 
-    A difference that the test does not show is none here, however large it is; nor is there one
-    where what `compare.differences` says stands in the way.
+    A ≠ stands beside what Welch's test tells from the first setting and beside nothing else,
+    however far it is; and nowhere if `compare.differences` says what stands in the way. The last
+    row is the sampling error of one run, the root mean square over settings.
     """
-    first, comparable = next(iter(summed)), not any("do not compare" in d for d in differences)
-    columns = ("score", "setting", "mean", "± seeds", "n", "± draws", f"less “{first}”", "p")
-    rows = []
-    for key in MAIN:
-        spec, there = (
-            tables.SPECS[key],
-            {name: of[key] for name, of in summed.items() if key in of},
-        )
-        for name, found in there.items():
-            by, p = "", ""
-            if name != first and first in there and comparable:
-                by, p = _difference(found, there[first], len(there) - 1, spec.digits)
-            spread, error = (tables.number(found[k], spec.digits + 1) for k in ("std", "error"))
-            mean, n = tables.number(found["mean"], spec.digits), str(found["n"])
-            rows.append((f"{spec.label} {spec.better}", name, mean, spread, n, error, by, p))
-    if len(summed) == 1:  # nothing to compare it with
-        columns, rows = columns[:-2], [row[:-2] for row in rows]
-    return columns, rows
+    comparable = not any("do not compare" in line for line in differences)
+    keys = [key for key in MAIN if any(key in found for found in summed.values())]
+    seeds = [max((of["n"] for of in found.values()), default=0) for found in summed.values()]
+    labels, columns = [], []
+    for key in keys:
+        spec, found = tables.SPECS[key], [of.get(key) for of in summed.values()]
+        labels.append(f"{spec.label} {spec.better}")
+        columns.append(_column(found, seeds, spec.digits, comparable))
+    rows = zip([*summed, "sampling error"], [*map(str, seeds), ""], *columns, strict=True)
+    return ("setting", "seeds", *labels), list(rows)
 
 
-def _difference(found, reference, tests, digits):
-    p = welch(found["values"], reference["values"])
-    if p is None:
-        return "too few seeds", "–"
-    by = found["mean"] - reference["mean"]
-    shown = ("+" if by > 0 else "−") + tables.number(abs(by), digits)
-    small = f"{p:.3f}" if p >= 0.0005 else "< 0.0005"
-    return shown if p < LEVEL / tests else "none shown", small
+def _column(found, seeds, digits, comparable):
+    """The cells of one score: of each setting, then the sampling error."""
+    there = [score for score in found if score]
+    cells, squares = [], [score["error"] ** 2 for score in there if score["error"] is not None]
+    for score, runs in zip(found, seeds, strict=True):
+        cell = tables.cell(score | {"value": score["mean"], "digits": digits}) if score else "–"
+        if score and score["n"] < runs:
+            cell += f" (of {score['n']})"
+        if comparable and score and found[0] and score is not found[0]:
+            p = welch(score["values"], found[0]["values"])
+            cell += " ≠" * (p is not None and p < LEVEL / (len(there) - 1))
+        cells.append(cell)
+    error = statistics.fmean(squares) ** 0.5 if squares else None
+    return [*cells, tables.number(error, digits + 1)]
 
 
 def welch(one, other):

@@ -90,7 +90,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 
 def test_more_steps_of_d_than_batches_are_refused(images, labels, tmp_path):
     few = len(images) // 32
-    with pytest.raises(ValueError, match=f"^num_d_steps must be at most the {few} .* got {few + 1}"):
+    message = f"^num_d_steps must be at most the {few} .* got {few + 1}"
+    with pytest.raises(ValueError, match=message):
         go((cgan, {}), images, labels, tmp_path, 1, num_d_steps=few + 1)
 
 
