@@ -148,7 +148,8 @@ def _find(name, source, root):
     if source in ("auto", "download"):
         try:
             if not all(archives.first_there(path, ".gz") for path in idx_files[0]):
-                download.download(name, root, names)
+                named = source == "download" or not known.stand_in
+                download.download(name, root, names, named)
             return "download", _there(idx_files[:1], how, ".gz")
         except OSError as error:
             if source == "download" or not known.stand_in:

@@ -7,8 +7,13 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
+
+from helpers.data import cache
+
+LATELY = 600  # seconds in which a download that failed is tried again only by who names it
 
 
 def import_torchvision():
@@ -37,16 +42,27 @@ def import_torchvision():
         return torchvision
 
 
-def download(name, root, files):
+def download(name, root, files, named=True):
     """Fetch these files of a set into root/<set>/raw: aside first, so that half never counts.
 
-    name: of the set, such as "MNIST" or "EMNIST-letters". Raises OSError.
+    name: of the set, such as "MNIST" or "EMNIST-letters". named: whether the reader asked for a
+    download; one that failed lately is else not tried again: each try may wait for a network that
+    is not there. Raises OSError.
     """
+    failed = cache.FOLDER / f"no-download-{name}"
+    if not named and failed.exists() and 0 <= time.time() - failed.stat().st_mtime < LATELY:
+        raise OSError("less than 10 minutes ago (source='download' tries again at once)")
     folder, _, split = name.partition("-")
     print(f"{name}: downloading with torchvision into {folder}/raw ...", flush=True)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(".part", f".{folder}-", root) as aside:
-        fetch(folder, split, aside)
+        try:
+            fetch(folder, split, aside)
+        except OSError:
+            with contextlib.suppress(OSError):  # read-only, full
+                cache.FOLDER.mkdir(parents=True, exist_ok=True)
+                failed.touch()
+            raise
         raw = root / folder / "raw"
         raw.mkdir(parents=True, exist_ok=True)
         for file in files:

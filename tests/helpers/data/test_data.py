@@ -1,11 +1,12 @@
 import os
+import time
 
 import numpy as np
 import pytest
 from written import csv, pictures, refusal, same_as_written, write_csv, write_idx
 
 from helpers import data
-from helpers.data import download, standin
+from helpers.data import cache, download, standin
 
 
 def known(monkeypatch, root):
@@ -65,6 +66,15 @@ def test_auto_without_data_and_network_says_so_and_takes_the_stand_in(root, caps
     assert told[0].startswith("MNIST: downloading") and len(told) == 2
     assert "download failed: no route to host" in told[1] and "not the real set" in told[1]
     assert not any(root.rglob("*.part"))
+    # nor does the next notebook wait for a network that was not there just now
+    monkeypatch.setattr(download, "fetch", lambda *args: pytest.fail("tried again"))
+    assert data.load("MNIST", data_dir=root).source == "sample"
+    assert "download failed: less than 10 minutes ago" in capsys.readouterr().out
+    with pytest.raises(pytest.fail.Exception, match="tried again"):
+        data.load("MNIST", "download", root)
+    os.utime(cache.FOLDER / "no-download-MNIST", (time.time() - 601,) * 2)
+    with pytest.raises(pytest.fail.Exception, match="tried again"):
+        data.load("MNIST", data_dir=root)
 
 
 @pytest.mark.fault(1)

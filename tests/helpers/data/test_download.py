@@ -21,7 +21,7 @@ def test_download_lands_whole_or_not_at_all(root, monkeypatch, capsys, unknown):
     monkeypatch.setattr(download, "fetch", half)
     assert "cut off" in refusal(root, "download") and list(root.iterdir()) == []
     monkeypatch.setattr(download, "fetch", whole)
-    found = data.load("MNIST", data_dir=root)
+    found = data.load("MNIST", "download", root)
     assert found.source == "download" and found.where.endswith("MNIST/raw")
     assert [path.name for path in root.iterdir()] == ["MNIST"]
     monkeypatch.setattr(download, "fetch", lambda *args: pytest.fail("fetched again"))
