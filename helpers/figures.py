@@ -174,7 +174,7 @@ def generator_losses():
         (right, (-d, d - 1), "slope"),
     ):
         for values, name, color in zip(
-            curves, ("log(1 − D)", "−log D"), (ORANGE, BLUE), strict=True
+            curves, ("ln(1 − D)", "−ln D"), (ORANGE, BLUE), strict=True
         ):
             axes.plot(a, values, color=color, lw=1.6, label=name)
         finish(axes, "logit of a generated image", ylabel)

@@ -50,14 +50,14 @@ def duration(seconds):
 def compared(results):
     """Which model is best in what, and who copies. results: {name: result}, one protocol."""
     best, ties = {}, {}
-    for key in ("fid", "precision", "recall", "density", "coverage"):
+    for key in ("fid", "kid", "precision", "recall", "density", "coverage"):
         way = 1 if tables.SPECS[key].better == "↓" else -1
         scores = {name: result["scores"][key] for name, result in results.items()}
         first, second, *_ = sorted(scores, key=lambda name: way * scores[name]["value"])
         gap = abs(scores[first]["value"] - scores[second]["value"])
         spread = math.hypot(*(scores[name]["std"] or 0.0 for name in (first, second)))
         led, leader = (best, first) if gap > 2 * spread else (ties, f"{first} and the {second}")
-        led.setdefault(leader, []).append({"fid": "FID"}.get(key, key))
+        led.setdefault(leader, []).append({"fid": "FID", "kid": "KID"}.get(key, key))
     told = [f"the {name} is best in {_and(labels)}" for name, labels in best.items()]
     told += [f"no difference between the {n} is shown in {_and(of)}" for n, of in ties.items()]
     text = f"{'; '.join(told)}."
@@ -129,13 +129,17 @@ def puzzle(asked):
     )
     if mixed - apart > (guess - apart) / 2:
         text += (
-            "So most of its low loss depends on batches of one kind. Batch normalization lets it "
-            "see a batch at once, and many generated images together are easier to tell than one. "
+            "So most of the DCGAN's low loss depends on batches of one kind. Batch normalization "
+            "lets it see a batch at once, and many generated images together are easier to tell "
+            "than one. "
         )
     own, other = auc(*asked[2]), auc(*asked[3])
     return text + (
-        f"How well each *orders* single images is the AUC: {own:.2f} for the DCGAN's, with the "
-        f"statistics kept, and {other:.2f} for the cGAN's; a coin has 0.50."
+        "The area under the ROC curve (AUC) is the chance that a real image gets the higher "
+        f"logit of a pair: {own:.2f} for the DCGAN's, with the statistics kept, and {other:.2f} "
+        "for the cGAN's; a coin has 0.50."
+        + " A loss above that of guessing beside an AUC above a coin's means answers in the right "
+        "order at the wrong level." * (kept > guess and own > 0.5)
     )
 
 

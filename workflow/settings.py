@@ -44,32 +44,67 @@ def table(summed, differences=()):
     however far it is; and nowhere if `compare.differences` says what stands in the way. The last
     row is the sampling error of one run, the root mean square over settings.
     """
-    comparable = not any("do not compare" in line for line in differences)
-    keys = [key for key in MAIN if any(key in found for found in summed.values())]
     seeds = [max((of["n"] for of in found.values()), default=0) for found in summed.values()]
-    labels, columns = [], []
-    for key in keys:
-        spec, found = tables.SPECS[key], [of.get(key) for of in summed.values()]
-        labels.append(f"{spec.label} {spec.better}")
-        columns.append(_column(found, seeds, spec.digits, comparable))
+    columns, labels = [], []
+    for key, found in _by_score(summed):
+        digits, cells = tables.SPECS[key].digits, []
+        unlike = _told_apart(found, differences)
+        for score, runs, differs in zip(found, seeds, unlike, strict=True):
+            score = score or {"mean": None, "std": None, "n": runs}
+            cell = tables.cell(score | {"value": score["mean"], "digits": digits})
+            fewer = f" (of {score['n']})" if score["n"] < runs else ""
+            cells.append(cell + fewer + " ≠" * differs)
+        columns.append([*cells, tables.number(_sampling_error(found), digits + 1)])
+        labels.append(f"{tables.SPECS[key].label} {tables.SPECS[key].better}")
     rows = zip([*summed, "sampling error"], [*map(str, seeds), ""], *columns, strict=True)
     return ("setting", "seeds", *labels), list(rows)
 
 
-def _column(found, seeds, digits, comparable):
-    """The cells of one score: of each setting, then the sampling error."""
-    there = [score for score in found if score]
-    cells, squares = [], [score["error"] ** 2 for score in there if score["error"] is not None]
-    for score, runs in zip(found, seeds, strict=True):
-        cell = tables.cell(score | {"value": score["mean"], "digits": digits}) if score else "–"
-        if score and score["n"] < runs:
-            cell += f" (of {score['n']})"
-        if comparable and score and found[0] and score is not found[0]:
-            p = welch(score["values"], found[0]["values"])
-            cell += " ≠" * (p is not None and p < LEVEL / (len(there) - 1))
-        cells.append(cell)
-    error = statistics.fmean(squares) ** 0.5 if squares else None
-    return [*cells, tables.number(error, digits + 1)]
+def said(summed, differences=()):
+    """What the test tells from the first setting; of a single one, what luck and drawing do."""
+    first, told = next(iter(summed)), []
+    for key, found in _by_score(summed):
+        spec, error, own = tables.SPECS[key], _sampling_error(found), found[0]
+        if len(summed) == 1 and own["std"] is not None and error is not None:
+            luck, draws = (tables.number(value, spec.digits + 1) for value in (own["std"], error))
+            told.append(f"{spec.label} by {luck} and {draws}")
+        zipped = zip(summed, found, _told_apart(found, differences), strict=True)
+        apart = [
+            f"“{name}” ({tables.number(score['mean'], spec.digits)})"
+            for name, score, differs in zipped
+            if differs
+        ]
+        if apart:
+            told.append(f"{spec.label} of {', '.join(apart)}")
+    if len(summed) == 1:
+        return f"Another seed and another draw move {'; '.join(told)}." if told else ""
+    shown = "; ".join(told) or "nothing"
+    return f"Shown to differ from “{first}”: {shown}."
+
+
+def _by_score(summed):
+    """(key, [numbers of each setting, or None]) of the scores of MAIN that there are."""
+    for key in MAIN:
+        found = [of.get(key) for of in summed.values()]
+        if any(found):
+            yield key, found
+
+
+def _sampling_error(found):
+    squares = [score["error"] ** 2 for score in found if score and score["error"] is not None]
+    return statistics.fmean(squares) ** 0.5 if squares else None
+
+
+def _told_apart(found, differences):
+    """Whether the test calls each setting's mean of a score different from the first one's."""
+    first, *others = found
+    tests = sum(score is not None for score in others)
+    comparable = first and not any("do not compare" in line for line in differences)
+    unlike = [False]
+    for score in others:
+        p = welch(score["values"], first["values"]) if score and comparable else None
+        unlike.append(p is not None and p < LEVEL / tests)
+    return unlike
 
 
 def welch(one, other):

@@ -76,6 +76,12 @@ class Sweep(NamedTuple):
         texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
         return [word for pair in texts.items() for word in ("-p", *pair)]
 
+    def given(self):
+        """{parameter: value} of what all runs were given alike, but for where things lie."""
+        first, *others = (run.given for run in self.runs.values())
+        kept = [name for name in first if name not in (*FIXED, "seed")]
+        return {n: first[n] for n in kept if all(n in o and o[n] == first[n] for o in others)}
+
     def ready(self):
         """How many of the runs have their scores."""
         return sum((self.out / f"scores/{run.result}.json").exists() for run in self.runs.values())

@@ -10,7 +10,7 @@ import textwrap
 import pandas as pd
 import torch
 
-from helpers import data, figures, runs, vae, weights
+from helpers import data, figures, params, runs, vae, weights
 from helpers.files import write_atomically, write_json
 from helpers.scores import epochs, tables
 from helpers.training import rng
@@ -37,11 +37,19 @@ def table(sweep):
         alike.setdefault(run.setting, []).append(result)
     return {
         "notebook": sweep.notebook,
+        "given": sweep.given(),
         "runs": told,
         "settings": settings.summary(alike),
         "made": made,
         "differences": compare.differences(sum(alike.values(), [])),
     }
+
+
+def described(name, content):
+    """What a sweep is, for a caption."""
+    given = [f"{key} = {params.shown(value)}" for key, value in content["given"].items()]
+    runs = f"{len(content['runs'])} run{'s' * (len(content['runs']) > 1)} of {content['notebook']}"
+    return f"Sweep “{name}”: {runs}{', ' * bool(given)}{', '.join(given)}."
 
 
 def _manifest(folder):

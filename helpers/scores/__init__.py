@@ -35,9 +35,9 @@ def vae(data, sample, encode, decode, mixture, **options):
     ends, drawn = (known["floor"], known["ceiling"]), [other["scores"]["fid"]["value"]]
     scores["fid_mixture"] = tables.entry("fid_mixture", drawn, *ends, n=n)
     with torch.no_grad():
-        scores |= fid.reconstructions(setting, encode, decode, known)
+        scores["fid_recon"], decoded = fid.reconstructions(setting, encode, decode, known)
         scores |= likelihood.of_vae(setting, encode, decode, mixture)
-    return result | {"mixture": other}
+    return result | {"mixture": other, "reconstructed_shares": decoded}
 
 
 def gan(data, sample, **options):

@@ -17,9 +17,10 @@ from helpers.training import rng
 def by_epoch(run, history, result, draws=2):
     """A list of dicts, epochs ascending; the last is of the epoch that `result` scores.
 
-    "epoch", "fid" with its "std" over draws, "d_real", "d_fake", and "moved": the share of the
-    fixed images that show another class than in the entry before. Number of images, noise and
-    network are those of `result`. What was measured stays in the run's epochs.json, for when the
+    "epoch", "fid" with its "std" over draws, "d_real", "d_fake", "fixed", the number of images of
+    the fixed noise, and "moved", how many of them show another class than in the entry before:
+    None in the first, and where the class was ordered. Number of images, noise and network are
+    those of `result`. What was measured stays in the run's epochs.json, for when the
     weights of an epoch are gone, as those of most epochs of a published run are.
     """
     setting = prepare(run.data, result["n"], draws, result["seed"], run.device)
@@ -29,6 +30,7 @@ def by_epoch(run, history, result, draws=2):
         known = dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):  # none, or damaged: measured again
         known = {}
+    ordered = isinstance(run.config, params.CGANConfig)
     before, measured, rows = None, {}, []
     for epoch, record in enumerate(history, 1):
         if epoch < len(history):
@@ -43,9 +45,9 @@ def by_epoch(run, history, result, draws=2):
         else:
             fid, std = (result["scores"]["fid"][name] for name in ("value", "std"))
         shown = network.look(setting.network.net, record.images.view(-1, 28, 28)).labels
-        moved = None if before is None else (shown != before).double().mean().item()
-        row = {"epoch": epoch, "d_real": record.d_real, "d_fake": record.d_fake, "moved": moved}
-        rows.append(row | {"fid": fid, "std": std})
+        moved = None if before is None or ordered else (shown != before).sum().item()
+        row = {"epoch": epoch, "d_real": record.d_real, "d_fake": record.d_fake, "fid": fid}
+        rows.append(row | {"std": std, "fixed": len(shown), "moved": moved})
         before = shown
     write_json(path, measured)
     return rows

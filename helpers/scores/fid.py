@@ -11,7 +11,7 @@ import torch
 
 from helpers import gan
 from helpers.scores import network, tables
-from helpers.scores.setting import pixels, training
+from helpers.scores.setting import histogram, pixels, training
 from helpers.training import from_unit, rng
 
 BLOCK = 2**22  # entries of a distance matrix held at once: 16 MiB in float32, near the cache
@@ -86,13 +86,17 @@ def manifold(real, fake, k=5):
 
 
 def reconstructions(setting, encode, decode, fid):
-    """{"fid_recon": entry} of training images that were encoded and decoded; fid: that entry."""
+    """Of training images that were encoded and decoded: the entry "fid_recon", class shares.
+
+    fid: the entry of that name.
+    """
     codes = encode(pixels(training(setting)[0], setting.device))[0]
     images = from_unit(decode(codes)).view(-1, 28, 28)
     seen = network.look(setting.network.net, images)
     value = frechet(seen.features, setting.real.features)
     limits = fid["floor"], fid["ceiling"]
-    return {"fid_recon": tables.entry("fid_recon", [value], *limits, n=len(images))}
+    shares = histogram(seen.labels, len(setting.data.classes))
+    return tables.entry("fid_recon", [value], *limits, n=len(images)), shares.tolist()
 
 
 # --- New, or copied? -------------------------------------------------------------------------

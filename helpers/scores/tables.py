@@ -27,7 +27,7 @@ class Spec(NamedTuple):
 SPECS = {
     "fid": Spec("samples", "Fréchet distance (FID)", "↓", 2, "",
         "fit a Gaussian to the 128 features of {n} generated and of {n} test images: ‖m − m′‖² + "
-        "tr(C + C′ − 2 √(C C′)); too large for few images, in the floor too, which KID is not"),
+        "tr(C + C′ − 2 √(C C′)); biased upwards for few images, real ones too; KID is not"),
     "kid": Spec("samples", "kernel distance (KID) × 1,000", "↓", 2, "",
         "mean kernel value within generated + within test − 2 × across, kernel (x·y/128 + 1)³, "
         "over all pairs of {n} and {n} images; real images give 0 on average"),
@@ -41,11 +41,11 @@ SPECS = {
     "coverage": Spec("samples", "coverage", "↑", 3, "",
         "share of test images' balls that hold a generated image"),
     "fid_recon": Spec("samples", "FID of reconstructions", "↓", 2, "",
-        "the same distance for {n} training images that were encoded (mean) and decoded"),
+        "the FID of {n} training images that were encoded (mean) and decoded"),
     "unseen": Spec("samples", "nearest real image is a training image", "≈", 1, "%",
         "share of {looked} generated images whose nearest real image, in pixels, is one of the "
-        "{train} training and not of the {test} test images; floor: their share of all, which new "
-        "images hit"),
+        "{train} training and not of the {test} test images; the training images' share of both "
+        "is what new images reach"),
     "uneven": Spec("classes", "distance of class shares from real ones", "↓", 3, "",
         "½ Σ |share − real share| over the classes that the feature network sees in {n} images "
         "and in all training images"),
@@ -79,19 +79,19 @@ SPECS = {
         "test error + KL, less the mean of ln q(z) − ln p(z) over codes z of the test images: q a "
         "Gaussian mixture fitted to codes of training images, p = N(0, I)"),
     "fid_mixture": Spec("draws", "FID, codes from a mixture", "↓", 2, "",
-        "the same distance as FID for {n} images whose codes are drawn from that mixture, once"),
+        "the FID of {n} images whose codes are drawn from that mixture, once"),
     "agreement": Spec("labels", "label agreement", "↑", 1, "%",
         "share of {n} generated images, all labels equally often, in which the feature network "
-        "sees the label that was asked for; floor: its accuracy on real test images"),
+        "sees the label that was asked for; of real test images: its accuracy"),
     "gan_train_nn": Spec("labels", "GAN-train, nearest neighbor", "↑", 1, "%",
         "accuracy on {n} real test images of the label of the nearest of {n} generated images, in "
-        "pixels; floor: the same with {n} real training images"),
+        "pixels; of real images: the same with {n} training images"),
 }  # fmt: skip
 
 # The headings of floor and ceiling in each group's table
 GROUPS = {
     "samples": ("real training images", "shuffled pixels"),
-    "classes": ("real training images", "worst"),
+    "classes": ("real training images", "one image only"),
     "likelihood": ("linear VAE (PCA)", "mean image"),
     "labels": ("real images", "chance"),
 }

@@ -55,7 +55,7 @@ def vae(history, result):
     elif last.test_recon > 1.15 * last.recon:
         state, why = "overfitting", "Try more training images or fewer hidden units."
     elif lost := _lost(result):
-        state, why = "classes lost", f"{lost} Try a smaller beta, and codes from a mixture."
+        state, why = "classes lost", f"{lost} Try a smaller beta."
     elif value["recall"] < NARROW * linear["recall"]:
         state, why = "little variety", f"Few real images are met: {_beside(result, 'recall')}."
     else:
@@ -97,7 +97,10 @@ def gan(history, result, changes=()):
         state = "some images malformed"
         why = "All classes appear, and images within a class differ more than real ones."
     elif _lacking(result)["recall"] < LACKING:
-        state, why = "little variety", "All classes appear, and rare ways of drawing them do not."
+        state, why = (
+            "little variety",
+            "All classes appear, but the images vary less than real ones.",
+        )
     else:
         state, why = "healthy", "All classes appear."
         why += " D is hardly ever in doubt, and G learns slowly." if _sure(last) else ""
@@ -128,38 +131,60 @@ def warning(history):
     return f"{beliefs}: D sees no difference" if last.d_real - last.d_fake < 0.01 else ""
 
 
+def recipe(config):
+    """The parameters of a training step that prose leaves open."""
+    text = f"Here a batch has {config.batch_size} images, and the learning rate of Adam is "
+    text += f"{config.learning_rate:g}"
+    if hasattr(config, "beta1"):
+        text += f", with $\\beta_1 = {config.beta1:g}$; $z$ holds {config.latent_dim} numbers, "
+        text += "uniform on $(-1, 1)$"
+    return f"{text}."
+
+
 # --- A VAE -----------------------------------------------------------------------------------
 
 
 def vae_likelihood(result):
     """What a test image costs the VAE and the best linear model, and which of them wins."""
-    value, linear, wins = _all(result), _all(result, "floor"), []
+    value, linear, wins = _all(result), _all(result, "floor"), {}
     for key in ("loss", "recon_mean", "neg_elbo_best"):
         if None not in (value[key], linear[key]):  # a linear model of few images has no density
-            winner = "the VAE" if value[key] < linear[key] else "the linear model (PCA)"
-            wins.append(f"{winner} in {SPECS[key].label} by {abs(value[key] - linear[key]):.2f}")
-    return (
+            winner = "the VAE" if value[key] < linear[key] else "the linear model"
+            by = f"{SPECS[key].label} by {abs(value[key] - linear[key]):.2f}"
+            wins.setdefault(winner, []).append(by)
+    won = "; ".join(f"{winner} is better in {', '.join(of)}" for winner, of in wins.items())
+    text = (
         f"A test image costs {_of(result, 'loss')} nats: a squared error of "
         f"{_of(result, 'recon')} and a KL of {_of(result, 'kl')}. The importance-weighted bound "
         f"is {value['neg_elbo'] - value['neg_iwae']:.2f} nats tighter than the ELBO: the Gaussian "
-        f"of the encoder loses at least as much. What wins: {'; '.join(wins)}."
+        f"of the encoder loses at least as much. {won[:1].upper()}{won[1:]}."
     )
+    if "−ELBO" in "".join(wins.get("the linear model", ())):
+        text += " The linear model was fitted for its best variance; a VAE is for the variance ½, "
+        text += "unless `learn_variance` is set."
+    return text
 
 
 def vae_draws(result):
     """What it changes to draw codes from the mixture, and what no draw can change."""
+    mixed = result["mixture"]["scores"]["recall"]
     nearer = result["scores"]["loss"]["value"] - result["scores"]["loss_mixture"]["value"]
     pairs = zip(_shares(result), result["mixture"]["class_shares"], strict=True)
     (prior, real, name), mixture = min(pairs, key=lambda pair: pair[0][0] - pair[0][1])
-    return (
+    decoded = result["reconstructed_shares"][result["classes"].index(name)]
+    text = (
         f"Of the {_of(result, 'kl')} nats of KL at least {nearer:.2f} say nothing about the "
         "image: they are the distance of all codes together from the prior. With codes from the "
         f"mixture the FID of samples is {_of(result, 'fid_mixture')} in place of "
         f"{_of(result, 'fid')}; reconstructions, which decode the mean of each code and so vary "
-        f"less, have {_of(result, 'fid_recon')}. {_named(name)} is what the "
-        f"prior misses most: {100 * prior:.1f}% of its images, {100 * mixture:.1f}% of those from "
-        f"the mixture and {100 * real:.1f}% of the real ones."
+        f"less, have {_of(result, 'fid_recon')}. Recall is {number(mixed['value'], 3)} in place "
+        f"of {_of(result, 'recall')}. {_named(name)} is what the prior misses most: "
+        f"{100 * prior:.1f}% of its images, {100 * mixture:.1f}% of those from the mixture, "
+        f"{100 * decoded:.1f}% of the reconstructions and {100 * real:.1f}% of the real images."
     )
+    if max(prior, mixture, decoded) < real / 2:
+        text += " So it is the decoder that lacks it, however the codes are drawn."
+    return text
 
 
 def vae_likeness(result):
@@ -205,6 +230,22 @@ def gan_losses(history):
     return text
 
 
+def collapse(result):
+    """Does the generator draw a few kinds of image only? The plain answer, and its numbers."""
+    share, real, name = max(_shares(result), key=lambda of: abs(of[0] - of[1]))
+    diversity = result["scores"]["diversity"]["value"] or 0.0
+    if _lost(result):
+        answer = "Yes, whole classes are missing"
+    elif _lacking(result)["recall"] < LACKING or diversity < 1 + LACKING:
+        answer = "No class is missing, but the images vary less than real ones"
+    else:
+        answer = "No"
+    return (
+        f"Mode collapse? {answer}. The class furthest from its real share is {_named(name)} "
+        f"({100 * share:.1f}%, real {100 * real:.1f}%); {_beside(result, 'recall', 'diversity')}."
+    )
+
+
 def gan_likeness(result):
     """How far the images are from real ones, and which class is drawn too often or too rarely."""
     return f"{_beside(result, 'fid', 'precision', 'coverage')}. {_skew(result)}".strip()
@@ -219,7 +260,8 @@ def copies(near, result):
     if abs(excess) < BEYOND:
         verdict = "The difference is no more than chance."
     return (
-        f"{count or 'None'} of the {len(near['distance'])} images are copies of training images. "
+        f"{count or 'None'} of the {len(near['distance'])} images are the same, pixel by pixel, "
+        "as a training image. "
         f"{statistics.median(near['percentile']):.0f}% of the real test images lie nearer to a "
         "training image than the middle one of them does. "
         "The nearest real image is a training image for "
@@ -269,15 +311,16 @@ def rest(kept):
         text += "Every change is more than twice that. "
     elif large:
         text += f"More than twice that is the change from epoch {', from '.join(large)}. "
-    before, last, moved = rows[-2]["epoch"], rows[-1]["epoch"], rows[-1]["moved"]
-    text += f"After {last} epochs {100 * moved:.0f}% of the fixed images show another class than "
-    text += f"after {before}. "
-    if not abs(steps[-1][2]) <= 2 * spread:
-        way = "fell" if steps[-1][2] < 0 else "rose"
-        rest = f"The images as a whole did not come to rest: the FID still {way} at the end"
-    else:
-        rest = "The images as a whole came to rest"
-    return f"{text}{rest}{', and single images did not' if moved > MOVED else ''}."
+    rested = abs(steps[-1][2]) <= 2 * spread
+    way = "fell" if steps[-1][2] < 0 else "rose"
+    text += "As a whole the images came to rest" if rested else "As a whole they did not come to "
+    text += "." if rested else f"rest: the FID still {way} at the end."
+    (*_, earlier, latest), moved = rows, rows[-1]["moved"]
+    if moved is not None:
+        text += f" Of the {latest['fixed']} images of the fixed noise {moved} show another class "
+        text += f"after {latest['epoch']} epochs than after {earlier['epoch']}"
+        text += ": single images did not rest." if moved > MOVED * latest["fixed"] else "."
+    return text
 
 
 # --- A conditional GAN -----------------------------------------------------------------------
@@ -302,8 +345,8 @@ def variety(result):
     if by["density"] <= LACKING or by["recall"] >= LACKING:
         return ""
     return (
-        f"The images lack variety: {_beside(result, 'density', 'recall', 'diversity')}. The "
-        "network draws the common kinds of each class and leaves out the rare ones."
+        f"The images vary less than real ones: {_beside(result, 'recall', 'diversity')}. One by "
+        f"one they are not far from real ones: {_beside(result, 'density')}."
     )
 
 
@@ -328,9 +371,10 @@ def expected(sweep, folder=ROOT / "report" / "sweeps"):
         return f"What the published sweep `{sweep}` found is not here: report/sweeps lacks it."
     table = json.loads(path.read_text(encoding="utf-8"))
     seeds = len({run["seed"] for run in table["runs"]})
+    given = "".join(f", `{name} = {value}`" for name, value in table["given"].items())
     lines = [
         f"The published sweep `{sweep}` ran {seeds} seed{'s' * (seeds > 1)} of each setting on "
-        f"{table['made'][0]['data']['title']}. Its means:\n"
+        f"{table['made'][0]['data']['title']}{given}. Its means:\n"
     ]
     for name in dict.fromkeys(run["setting"] for run in table["runs"]):
         found = table["settings"][name]

@@ -147,3 +147,17 @@ def test_any_terminal_and_a_reader_who_stops_early(tmp_path):
     assert process.stdout.readline(100)
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 141
+
+
+def test_the_findings_in_words_are_those_of_the_table():
+    runs = {
+        "one": [result(fid=(x, 0.2), coverage=0.5) for x in (5.0, 5.1, 4.9)],
+        "other": [result(fid=(x, 0.2), coverage=0.5) for x in (1.0, 1.1, 0.9)],
+    }
+    summed = settings.summary(runs)
+    line = "Shown to differ from “one”: Fréchet distance (FID) of “other” (1.00)."
+    assert settings.said(summed) == line
+    assert settings.said(summed, ["x; do not compare"]) == "Shown to differ from “one”: nothing."
+    alone = settings.said(settings.summary({"one": runs["one"]}))
+    assert alone == "Another seed and another draw move Fréchet distance (FID) by 0.100 and 0.200."
+    assert settings.said(settings.summary({"one": runs["one"][:1]})) == ""

@@ -158,6 +158,7 @@ def test_the_table_tells_luck_from_settings(done, capsys):
     assert (loss["mean"], loss["n"], loss["error"]) == (10.5, 2, pytest.approx(0.1))
     assert loss["std"] == pytest.approx(0.5**0.5)
     assert [run["seconds"] for run in table["made"]] == [3.5] * 4
+    assert table["given"] == {"epochs": 2, "source": "sample"}
     header, *rows = (done.out / "table.csv").read_text().splitlines()
     assert header == "run,setting,seed,fid,loss" and len(rows) == 4
     assert (done.out / "figure.png").read_bytes().startswith(b"\x89PNG")

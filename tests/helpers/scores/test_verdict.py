@@ -61,6 +61,7 @@ def vae_result(recon=20.1, kl=7.4, active=14, linear=33.2, best=(-400.0, -380.0)
         loss_mixture=(recon + kl - 1.5, None, None),
         **more,
     )
+    found["reconstructed_shares"] = [0.1005] * 9 + [0.0955]
     found["mixture"] = result(EVEN, fid=7.0)
     found["scores"]["kl"]["per_latent"] = [kl / 16] * 16
     return found
@@ -83,7 +84,7 @@ ONE = [0.84, 0.16] + [0] * 8
         (gan_record(), cgan_result(), "healthy", "93.0"),
         (gan_record(0.99, 0.01), result(), "healthy", "hardly ever in doubt"),
         (gan_record(), result(fid=6.0, diversity=(1.76, 1, 0)), "some images malformed", "1.760"),
-        (gan_record(), result(recall=(0.7, 0.93, 0.0)), "little variety", "rare ways"),
+        (gan_record(), result(recall=(0.7, 0.93, 0.0)), "little variety", "vary less"),
         (gan_record(), result(diversity=(None, 1, 0)), "healthy", "–"),
         # one class, as a conditional GAN at 20 times the rate ended
         (gan_record(), result(ONE, fid=248.3, diversity=(0.05, 1, 0)), "collapsed", "84% of the"),
@@ -164,7 +165,7 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
 @pytest.mark.parametrize(
     ("text", "signs", "never"),
     [
-        (verdict.vae_likelihood(vae_result()), ("27.50 nats", "the VAE in", "5.70"), "–"),
+        (verdict.vae_likelihood(vae_result()), ("27.50 nats", "he VAE is better in", "5.70"), "–"),
         (verdict.vae_likelihood(vae_result(best=(-400.0, None))), (), "best variance"),
         (verdict.vae_likeness(vae_result(precision=(0.9, 0.95, 0.7))), ("0.700",), "–"),
         (
@@ -174,6 +175,7 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
                 "FID of samples is 7.00 in place of 12.00",
                 "“9” is what",
                 "1.0% of",
+                "9.6% of the reconstructions",
             ),
             "“8”",
         ),
@@ -188,6 +190,9 @@ OFTEN = [0.07, *[0.1] * 6, 0.13, 0.1, 0.1]
         ),
         (verdict.gan_likeness(result([0.105, 0.095] + [0.1] * 8)), (), "drawn too"),
         (verdict.gan_abstract([gan_record()] * 2, result(SKEWED)), ("rarely: “9” (", "“8”"), "–"),
+        (verdict.collapse(result(OFTEN)), ("collapse? No.", "“0” (7.0%"), "missing"),
+        (verdict.collapse(result(SKEWED)), ("collapse? Yes, whole classes",), "No."),
+        (verdict.collapse(RARE), ("vary less than real ones.",), "? No."),
         (verdict.copies(NEAR, result()), ("1 of the 3", "no more than", "40%"), "None of"),
         (
             verdict.copies(FAR, result(unseen=(99.0, 85.7, 100, 0.4))),
@@ -209,11 +214,11 @@ def test_sentences_follow_the_numbers(text, signs, never):
     assert all(sign in text for sign in signs) and never not in text, text
 
 
-def kept(*fids, moved=0.0, std=0.1):
+def kept(*fids, moved=0, std=0.1):
     """Of epochs 10, 16, 22, 34, 50, as `scores.by_epoch` gives them."""
     epochs = zip(tables.ASKED, fids, strict=False)
     made = [{"epoch": e, "fid": fid, "std": std, "moved": moved} for e, fid in epochs]
-    return [row | {"d_real": 0.8, "d_fake": 0.2} for row in made]
+    return [row | {"d_real": 0.8, "d_fake": 0.2, "fixed": 16} for row in made]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +227,10 @@ def kept(*fids, moved=0.0, std=0.1):
         (kept(3.0, 2.1, 1.6, 1.2), "Every change is more than twice that. ", "10 to"),
         (kept(3.0, 2.1, 1.6, 1.2), "did not come to rest: the FID still fell", "single images"),
         (kept(3.0, 2.1, 1.6, 2.2), "the FID still rose", "fell"),
-        (kept(3.0, 2.1, 1.6, 1.55, moved=0.25), "as a whole came to rest, and single", "still"),
-        (kept(3.0, 1.6, 1.6, 1.55), "as a whole came to rest.", "twice"),
+        (kept(3.0, 2.1, 1.6, 1.55, moved=4), "Of the 16 images of the fixed noise 4", "still"),
+        (kept(3.0, 2.1, 1.6, 1.55, moved=4), "after 22: single images did not rest.", "still"),
+        (kept(3.0, 2.1, 1.6, 1.55, moved=None), "As a whole the images came to rest.", "fixed"),
+        (kept(3.0, 1.6, 1.6, 1.55), "As a whole the images came to rest. Of", "twice"),
         (kept(3.0, 2.6, 1.6, 1.55), "from epoch 16 to 22. ", "Every"),
         (kept(3.0, 2.0), "Every change", "to rest."),  # a shorter run: what there is
         (kept(3.0, 2.0, std=None), "did not", "came to rest."),
@@ -254,6 +261,13 @@ def test_names_of_classes_are_text_and_no_markup():
     assert "“T-shirt/top” is" in text and r"“\<i\>” worst" in text
 
 
+def test_the_decoder_is_blamed_for_a_class_that_no_draw_brings():
+    found = vae_result(shares=SKEWED)
+    assert "it is the decoder" not in verdict.vae_draws(found)
+    found["mixture"]["class_shares"] = found["reconstructed_shares"] = SKEWED
+    assert "it is the decoder that lacks it" in verdict.vae_draws(found)
+
+
 def test_no_label_is_best_where_all_are_equal():
     text = verdict.labels(cgan_result() | {"per_class": {"a": 0.0, "b": 0.0}})
     assert text.startswith("Every label is obeyed in 0.0%") and "best" not in text
@@ -263,6 +277,7 @@ def test_exercises_expect_what_a_sweep_found(tmp_path):
     runs = [{"setting": name, "seed": seed} for name in ("b", "a") for seed in (0, 1)]
     found = {"agreement": {"mean": 93.04, "std": 0.5}, "fid": {"mean": 2.125, "std": None}}
     table = {
+        "given": {"epochs": 6},
         "runs": runs,
         "settings": {"a": found, "b": found},
         "made": [{"data": {"title": "X"}}],
@@ -270,7 +285,7 @@ def test_exercises_expect_what_a_sweep_found(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "table.json").write_text(json.dumps(table))
     head, _, *rows = verdict.expected("s", tmp_path).split("\n")
-    assert "2 seeds of each setting on X" in head
+    assert "2 seeds of each setting on X, `epochs = 6`." in head
     assert [row[:4] for row in rows] == ["- b:", "- a:"]  # in the order of the sweep
     assert rows[0].endswith(" FID 2.12; label agreement 93.0% ± 0.5")
     assert "`other` found is not here" in verdict.expected("other", tmp_path)
