@@ -285,7 +285,7 @@ def matrix(values, labels, xlabel, ylabel):
             axes.text(
                 column,
                 row,
-                f"{100 * value:.0f}",
+                f"{100 * value:.1f}",
                 ha="center",
                 va="center",
                 color=color,

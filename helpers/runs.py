@@ -35,7 +35,7 @@ MODELS = {"01_vae": vae, "02_gan": gan, "03_cgan": cgan}
 THREADS = {"01_vae": 1}  # products this small are faster on one core than on two
 UNLABELED = {"01_vae", "02_gan"}  # do without the labels of test images
 KEPT = (1, 2, 4, 7, 10, 16, 22, 34, 50)  # epochs whose generators stay, for scores over epochs
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "nbconvert")
+PACKAGES = "torch torchvision numpy pandas matplotlib scikit-learn papermill nbconvert".split()
 
 
 def start(notebook, names):

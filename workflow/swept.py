@@ -9,6 +9,7 @@ import textwrap
 
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from helpers import data, figures, params, runs, vae, weights
 from helpers.files import write_atomically, write_json
@@ -83,6 +84,12 @@ def draw(content):
             values = found[key]["values"]
             axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
             axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
+        means = [found[key]["mean"] for found in rows.values()]
+        if key.startswith("fid") and max(means) > 5 * min(means):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
         label = f"{tables.SPECS[key].label} {tables.SPECS[key].better}"
         figures.finish(axes, textwrap.fill(label, 18), "")
     panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)

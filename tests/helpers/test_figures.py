@@ -84,7 +84,7 @@ def test_bars_and_matrix_show_their_values():
     assert [bar.get_height() for bar in axes.patches] == [0.1, 0.3]
     assert [line[0, 1] for line in axes.collections[0].get_segments()] == [0.2, 0.25]
     axes = figures.matrix([[0.991, 0.009], [0.004, 0.996]], ["0", "1"], "drawn", "asked").axes[0]
-    assert [text.get_text() for text in axes.texts] == ["99", "1", "100"]
+    assert [text.get_text() for text in axes.texts] == ["99.1", "0.9", "99.6"]
 
 
 HOSTILE = ["$x", "\\frac{", "%", "_a^b", "$\\alpha$", "<script>", "{}", "\\"]

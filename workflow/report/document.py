@@ -28,7 +28,7 @@ _CONTROL = re.compile(
 )
 _NUMBER = re.compile(
     r"[-+−–—~≈<>≤≥$\\]*\d[\d.,   ]*([eE][-+]?\d+)?( × \d+)*( ?(%|s|min|ms|MB|kB|x|×))?"
-    r"( ?(±|\+-|\\pm) ?(< )?\d[\d.,]*%?)?\$?"
+    r"( ?(±|\+-|\\pm) ?(< )?\d[\d.,]*%?)?\$?( ≠)?"
 )
 _BLANK = {"", "-", "–", "—", "n/a"}
 _ARROWS = {"↑", "↓", "→", "≈", "=", "✓", "✗"}
@@ -222,8 +222,9 @@ def _minus(text):
 
 
 def _alignment(cells):
-    """Numbers to the right, a column of arrows to the middle, words to the left."""
-    cells = {cell.strip() for cell in cells}
-    if cells - _BLANK and cells - _BLANK <= _ARROWS:
+    """A column of numbers, but for a few cells, to the right, arrows to the middle, words left."""
+    filled = [cell.strip() for cell in cells if cell.strip() not in _BLANK]
+    if filled and _ARROWS.issuperset(filled):
         return "Center"
-    return "Right" if all(cell in _BLANK or _NUMBER.fullmatch(cell) for cell in cells) else "Left"
+    numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
+    return "Right" if 3 * numbers >= 2 * len(filled) else "Left"

@@ -197,12 +197,13 @@ def _made_with(manifest):
     values["Scored and drawn at revision"] = literal(_revision(manifest["git"]))
     for key, seconds in manifest["seconds"].items():
         values[TIMES.get(key, f"Time, {literal(key)}")] = _time(seconds)
-    for number, one in enumerate(manifest["trained"], 1):
-        first, last = one["epochs"]
-        values[f"Trained, session {number}"] = literal(
-            f"epochs {first} to {last}, {_time(one['seconds'])}, torch {one['torch']}, "
-            f"revision {_revision(one['git'])}"
-        )
+    sessions = []
+    for one in manifest["trained"]:
+        (first, last), revision = one["epochs"], _revision(one["git"])
+        made_with = f"torch {one['torch']}, revision {revision}"
+        sessions.append(f"epochs {first} to {last}, {_time(one['seconds'])}, {made_with}")
+    if sessions:
+        values["Trained"] = literal("; ".join(sessions))
     return values
 
 

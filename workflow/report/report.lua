@@ -213,8 +213,11 @@ local function mathematics(el)
   markup = markup:gsub("#scale%(x: (%d+)%%, y: %d+%%%)%[(.-)%]%f[^%]]", function(percent, mark)
     return "lr(" .. mark .. ", size: #" .. percent / 100 .. "em)"
   end)
-  return pandoc.RawInline(raw, "#math.equation(block: " .. tostring(el.mathtype == "DisplayMath")
-    .. ", alt: " .. quoted(el.text) .. ", " .. markup .. ");")
+  local display = el.mathtype == "DisplayMath"
+  local equation = "math.equation(block: " .. tostring(display) .. ", alt: " .. quoted(el.text)
+    .. ", " .. markup .. ")"
+  local short = not display and #el.text < 40  -- stays on one line
+  return pandoc.RawInline(raw, short and "#box(" .. equation .. ");" or "#" .. equation .. ";")
 end
 
 local typeset = { Math = mathematics }
