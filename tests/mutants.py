@@ -18,10 +18,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OTHERS = {"settings": "compare", "swept": "sweep", "comparison": "finished", "arguments": "run"}
-OTHERS |= {"gan": "models", "cgan": "models", "display": "runs", "cuda_graph": "training"}
-OTHERS |= {"progress": "run", "program": "run", "redraw": "publish", "restore": "publish"}
-OTHERS |= dict.fromkeys(("estimate", "inputs", "notebooks", "setup_env"), "environment")
+# tests of a module that do not bear its name
+OTHERS = {
+    "settings": "compare", "swept": "sweep", "comparison": "finished", "arguments": "run params",
+    "gan": "models", "cgan": "models", "vae": "models", "training": "models surroundings",
+    "display": "runs", "runs": "publish", "weights": "publish", "cuda_graph": "training",
+    "progress": "run", "program": "run", "redraw": "publish", "restore": "publish",
+    "estimate": "environment", "inputs": "environment", "notebooks": "environment",
+    "setup_env": "environment",
+}  # fmt: skip
 # By hand: what stands once in a module, and what is put there
 TABLE = {
     "helpers/files.py": [
@@ -53,9 +58,6 @@ TABLE = {
     "helpers/training.py": [
         ("repr((int(seed), *purpose))", "repr(int(seed))"),
     ],
-    "helpers/gan.py": [
-        ("fake.detach()", "fake"),
-    ],
     "workflow/run.py": [
         ("check_whole(executed)", "pass"),
     ],
@@ -84,9 +86,11 @@ def mutants(module):
 def tests_of(module):
     top, *parts = Path(module).with_suffix("").parts
     parts = [part for part in parts if part != "__init__"] or [top]
-    names = {"_".join(parts), parts[-1], parts[0], OTHERS.get(parts[0], "")}
-    found = [f"tests/{top}/test_{n}.py" for n in names] + [f"tests/{top}/{parts[0]}"]
-    return sorted(path for path in found if (ROOT / path).exists())
+    own = {"_".join(parts), parts[-1], parts[0]}
+    found = [f"tests/{top}/test_{name}.py" for name in own] + [f"tests/{top}/{parts[0]}"]
+    for name in OTHERS.get(parts[0], "").split():
+        found += map(str, ROOT.glob(f"tests/*/test_{name}.py"))
+    return sorted({os.path.relpath(ROOT / path, ROOT) for path in found if (ROOT / path).exists()})
 
 
 def passes(copy, tests):

@@ -19,6 +19,11 @@ def test_streams_are_functions_of_seed_and_purpose():
     assert first(0, "a", 1) == first(0, "a", 1)
 
 
+def test_a_device_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="^device must be one of auto, cpu, cuda, mps, got 'tpu'"):
+        training.pick_device("tpu")
+
+
 def test_seeded_leaves_the_global_generator_as_it_was():
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -44,3 +44,12 @@ def test_fetch_limits_the_connection_and_reports_one_line(monkeypatch, tmp_path,
         download.fetch("MNIST", "", tmp_path)
     assert seen == [10.0] and socket.getdefaulttimeout() is None
     assert capsys.readouterr() == ("", "")
+
+
+def test_only_the_known_fault_of_torchvision_is_worked_around(monkeypatch):
+    def broken(name):
+        raise RuntimeError(f"{name}: something else")
+
+    monkeypatch.setattr(download.importlib, "import_module", broken)
+    with pytest.raises(RuntimeError, match="torchvision: something else"):
+        download.import_torchvision()
