@@ -97,7 +97,7 @@ def tile(images, gap=255):
     return canvas
 
 
-def curves(epochs, series, ylabel, references=(), height=2.5):
+def curves(epochs, series, ylabel, references=(), height=2.2):
     """Lines over epochs, each labeled at its right end.
 
     series: {label: values}, up to three.  references: (value, text) pairs drawn as dotted levels.
@@ -253,7 +253,7 @@ def network(stages):
     return figure
 
 
-def bars(values, labels, ylabel, xlabel="", marks=None, height=2.2):
+def bars(values, labels, ylabel, xlabel="", marks=None, height=1.9):
     """One bar per label; marks: (values, text), one for each bar, drawn as dashes across it."""
     figure = Figure((WIDTH, height), dpi=200, layout="constrained")
     axes = figure.add_subplot()
@@ -272,12 +272,12 @@ def matrix(values, labels, xlabel, ylabel):
     """A square table of fractions, each value above 0.5% written in its cell, in percent."""
     values = np.asarray(values)
     names = [cut(label) for label in labels]
-    size = min(WIDTH, 0.8 + 0.34 * len(names) + LETTER * (max(map(len, names)) - 1))
+    size = min(WIDTH, 0.8 + 0.31 * len(names) + LETTER * (max(map(len, names)) - 1))
     figure = Figure((size, size * 0.94), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     axes.pcolormesh(range(len(names)), range(len(names)), values, cmap="Blues", vmin=0, vmax=1)
     axes.set(aspect="equal", ylim=axes.get_ylim()[::-1])
-    _name_columns(axes, names, 0.34)
+    _name_columns(axes, names, 0.31)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     for (row, column), value in np.ndenumerate(values):
         if value > 0.005:
@@ -379,7 +379,7 @@ def _settings(layer):
 
 def snapshot(record):
     """The images of a DCGAN's fixed noise vectors after an epoch, in two rows."""
-    return image_grid(record.images.numpy().reshape(2, -1, 28, 28))
+    return image_grid(record.images.numpy().reshape(2, -1, 28, 28), cell=0.46)
 
 
 def film(history, epochs, rows=6):
@@ -396,7 +396,7 @@ def dynamics(history, kept, result, marks=()):
     kept: of `scores.by_epoch`.  result: of the scores.  marks: epochs to be marked.
     """
     floor = result["scores"]["fid"]["floor"]
-    figure = Figure((WIDTH, 3.8), dpi=200, layout="constrained")
+    figure = Figure((WIDTH, 3.3), dpi=200, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     epochs, ends = [record.epoch for record in history], [(0.5, "guessing", GRAY)]
     above.axhline(0.5, color=GRAY, lw=0.9, ls=(0, (1, 2)))

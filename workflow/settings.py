@@ -77,7 +77,8 @@ def said(summed, differences=()):
         if apart:
             told.append(f"{spec.label} of {', '.join(apart)}")
     if len(summed) == 1:
-        return f"Another seed and another draw move {'; '.join(told)}." if told else ""
+        move = f"Another seed and another draw move {'; '.join(told)}."
+        return move if told else "One run, which says nothing of luck."
     shown = "; ".join(told) or "nothing"
     return f"Shown to differ from “{first}”: {shown}."
 

@@ -76,6 +76,7 @@ def table_item(report, at, notebook=""):
         "columns": columns,
         "rows": rows,
         "align": ["Left", *(_alignment(cells) for cells in list(zip(*rows, strict=True))[1:])],
+        "widths": [0.28, 0.72] if wordy and len(columns) == 2 else [],
         "size": "wide" if len(columns) > 5 else "narrow" if len(columns) < 4 and not wordy else "",
     }
 

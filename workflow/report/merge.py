@@ -13,9 +13,10 @@ TEXTS = Path(__file__).parent / "text"
 TITLE = "Three Generative Models of Small Images"
 SUBTITLE = "A variational autoencoder, a deep convolutional GAN and a conditional GAN"
 TIMES = {
-    "train": "Time of the training",
-    "total": "Time of the last session, scores included",
+    "train": "training",
+    "total": "last session, scores included,",
 }
+PLACES = ("out_dir", "data_dir", "resume", "gan", "cgan")  # parameters that change no number
 SOURCES = {
     "csv": "CSV files",
     "idx": "IDX files",
@@ -156,8 +157,8 @@ def _appendix(manifests, profile, meanings):
     def text(markdown):
         return text_item(markdown, "the appendix", numbering="appendix")
 
-    names = [literal(m["notebook"]) for m in manifests]
-    known, rows = [m["parameters"] for m in manifests], []
+    names, rows = [literal(m["notebook"]) for m in manifests], []
+    known = [{k: v for k, v in m["parameters"].items() if k not in PLACES} for m in manifests]
     for name in dict.fromkeys(name for values in known for name in values):
         owners = {}
         for notebook, values in zip(names, known, strict=True):
@@ -169,41 +170,39 @@ def _appendix(manifests, profile, meanings):
     yield text(_text("appendix") + "\n\n## Parameters")
     yield _table(
         "table-parameters",
-        "Every parameter of this run; in brackets the notebooks, unless all have that value.",
+        "The parameters, but for those that only say where things lie; in brackets the notebooks, "
+        "unless all have that value.",
         ["Parameter", "Value", "Meaning"],
         [[*row, meanings.get(row[0], "")] for row in rows] or [["–"] * 3],
     )
-    made_with = _beside([_made_with(m) for m in manifests])
-    same = [f"{name} {value}" for name, value, *more in made_with if {*more} <= {value}]
+    made_with = [_made_with(m).items() for m in manifests]
+    same = [
+        f"{name} {value}"
+        for name, value in made_with[0]
+        if all((name, value) in m for m in made_with)
+    ]
     same += [f"profile {code(profile)}"] if profile else []
-    yield text(f"## Software, hardware and time\n\nAll of it has: {'; '.join(same) or 'nothing'}.")
-    differing = [row for row in made_with if len({*row[1:]}) > 1]
-    if differing:
-        caption = "Versions, devices, revisions of the project and run times that differ."
-        yield _table("table-software", caption, ["", *names], differing)
-
-
-def _beside(columns):
-    """Rows of a table whose columns are dicts: first what all of them have."""
-    names = dict.fromkeys(name for column in columns for name in column)
-    rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
-    return sorted(rows, key=lambda row: row.count("")) or [["–"] * (len(columns) + 1)]
+    lines = [f"## Software, hardware and time\n\nIn all of it: {'; '.join(same) or 'nothing'}.\n"]
+    for name, facts in zip(names, made_with, strict=True):
+        own = [f"{what} {value}" for what, value in facts if f"{what} {value}" not in same]
+        lines += [f"- **{name}**: {'; '.join(own)}"] if own else []
+    yield text("\n".join(lines))
 
 
 def _made_with(manifest):
     """{what: value} of versions, device and times, and where the epochs of a run come from."""
     values = {literal(name): literal(value) for name, value in manifest["versions"].items()}
-    values["Device"] = literal(manifest["device"])
-    values["Scored and drawn at revision"] = literal(_revision(manifest["git"]))
+    values["on"] = literal(manifest["device"])
+    values["scored and drawn at revision"] = literal(_revision(manifest["git"]))
     for key, seconds in manifest["seconds"].items():
-        values[TIMES.get(key, f"Time, {literal(key)}")] = _time(seconds)
+        values[TIMES.get(key, literal(key))] = _time(seconds)
     sessions = []
     for one in manifest["trained"]:
         (first, last), revision = one["epochs"], _revision(one["git"])
         made_with = f"torch {one['torch']}, revision {revision}"
         sessions.append(f"epochs {first} to {last}, {_time(one['seconds'])}, {made_with}")
     if sessions:
-        values["Trained"] = literal("; ".join(sessions))
+        values["trained:"] = literal("; ".join(sessions))
     return values
 
 

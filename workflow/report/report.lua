@@ -290,8 +290,9 @@ function render.Table(it)
   end
   local sides = pandoc.List(it.align):map(function(side) return "Align" .. side end)
   local above = caption(it)
+  local widths = not html and it.widths[1] and it.widths or sides:map(function() return 0 end)
   local el = pandoc.utils.from_simple_table(pandoc.SimpleTable(html and {} or above, sides,
-    sides:map(function() return 0 end), cells(it.columns), pandoc.List(it.rows):map(cells)))
+    pandoc.List(widths), cells(it.columns), pandoc.List(it.rows):map(cells)))
   el.bodies[1].row_head_columns = 1
   if html then  -- the caption does not scroll
     return { block('<figure class="table ' .. it.size .. '" id="' .. it.id .. '"><figcaption>'
@@ -299,7 +300,7 @@ function render.Table(it)
   end
   el.identifier = it.id
   local rule = #it.rows > 16 and "show figure: set block(breakable: true)"  -- its head is repeated
-    or "set figure(placement: " .. (it.label == "table-software" and "none)" or "auto)")
+    or "set figure(placement: auto)"
   return { block("#[#" .. rule), el, block("]") }
 end
 
