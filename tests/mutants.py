@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OTHERS = {
     "settings": "compare", "swept": "sweep", "comparison": "finished", "arguments": "run params",
     "gan": "models", "cgan": "models", "vae": "models", "training": "models surroundings",
-    "display": "runs", "runs": "publish", "weights": "publish", "cuda_graph": "training",
+    "display": "runs", "runs": "publish", "weights": "publish", "explorer": "live",
+    "cuda_graph": "training",
     "progress": "run", "program": "run", "redraw": "publish", "restore": "publish",
     "estimate": "environment", "inputs": "environment", "notebooks": "environment",
     "setup_env": "environment",

@@ -185,13 +185,7 @@ def test_what_draws_nothing_is_named(tmp_path):
     for where, says in ((tmp_path, "discriminator"), (tmp_path / "gone", "no weights_")):
         with pytest.raises(ValueError, match=f"^{where}.*{says}"):
             explorer.Explorer(where)
-
-
-def test_other_files_and_a_script_that_ends_its_element_are_refused(monkeypatch):
     for said in ({"about": '{"model": "other"}'}, {"about": "[]"}, {"x": "y"}):
         content = safetensors.torch.save({"a": torch.zeros(1)}, said)
         with pytest.raises(ValueError, match="^here: no weights of this project"):
             explorer.about("here", content)
-    monkeypatch.setattr(explorer, "SCRIPT", "// </script>")
-    with pytest.raises(ValueError, match="cannot stand inside a script"):
-        explorer.script()

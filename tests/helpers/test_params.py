@@ -169,6 +169,7 @@ def test_any_value_in_a_file_arrives_exactly_or_is_refused_by_name(
         ("seed: !!python/object/new:os.system ['touch TRACE']", "could not determine"),
         ("!!python/name:os.system : 1", "could not determine"),
         ("\ud8ff", "not UTF-8 text"),
+        ("- epochs", "must hold lines such as 'epochs: 3', got ['epochs']"),
     ],
 )
 def test_no_file_of_parameters_is_misread_or_run(tmp_path, text, says):

@@ -127,6 +127,7 @@ def test_the_command_writes_a_page_or_one_line(files, tmp_path, capsys):
     out = tmp_path / "new" / "live.html"
     assert program(live.main, [str(out), str(tmp_path / "gone")]) and not out.exists()
     assert re.fullmatch(rf"{tmp_path}/gone: no weights_\S+; .*\n", capsys.readouterr().err)
+    assert program(live.main, []) and "usage: python -m workflow.live" in capsys.readouterr().err
     assert program(live.main, [str(out), str(files[0])]) == 0
     assert out.read_text(encoding="utf-8") == explorer.page(files[:1])
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 
 import nbformat
 import numpy as np
@@ -216,6 +217,24 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
         more = runs.start(name, own | {"epochs": own["epochs"] + 1})
         with pytest.raises(ValueError, match="restored from published weights.* set another out_"):
             more.resume(built(more))
+
+
+def test_a_report_that_does_not_fit_its_runs_is_not_published(finished, tmp_path, capsys):
+    out, _ = finished
+
+    def refused(says):
+        assert program(publish.main, [str(out)]) and says in capsys.readouterr().err
+        assert not (tmp_path / "report").exists()
+
+    os.utime(out / "report.pdf", (1, 1))
+    refused("report.pdf: older than its notebooks")
+    record = nbformat.read(out / "03_cgan.ipynb", as_version=4)
+    manifest = record.cells[0].outputs[0].metadata.report.manifest
+    manifest.git.revision = "fffffff"
+    nbformat.write(record, out / "comparison.ipynb")
+    refused("notebooks of several revisions")
+    (out / "runs" / "03_cgan" / "figure_6.png").write_bytes(b"another")
+    refused("figure_6.png: not the picture of its manifest")
 
 
 def test_numbers_in_the_readme_are_the_published_ones():

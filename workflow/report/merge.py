@@ -200,6 +200,7 @@ def _made_with(manifest):
     for one in manifest["trained"]:
         (first, last), revision = one["epochs"], _revision(one["git"])
         made_with = f"torch {one['torch']}, revision {revision}"
+        made_with += ", from its published weights" * one.get("restored", False)
         sessions.append(f"epochs {first} to {last}, {_time(one['seconds'])}, {made_with}")
     if sessions:
         values["trained:"] = literal("; ".join(sessions))
