@@ -61,13 +61,14 @@ def table(summed, differences=()):
 
 
 def said(summed, differences=()):
-    """What the test tells from the first setting; of a single one, what luck and drawing do."""
+    """What the test tells from the first setting; of a single one, its means, luck and draws."""
     first, told = next(iter(summed)), []
     for key, found in _by_score(summed):
         spec, error, own = tables.SPECS[key], _sampling_error(found), found[0]
-        if len(summed) == 1 and own["std"] is not None and error is not None:
-            luck, draws = (tables.number(value, spec.digits + 1) for value in (own["std"], error))
-            told.append(f"{spec.label} by {luck} and {draws}")
+        if len(summed) == 1:
+            cell = tables.cell(own | {"value": own["mean"], "digits": spec.digits})
+            draws = f" (draws {tables.number(error, spec.digits + 1)})" if error else ""
+            told.append(f"{spec.label} {cell}{draws}")
         zipped = zip(summed, found, _told_apart(found, differences), strict=True)
         apart = [
             f"“{name}” ({tables.number(score['mean'], spec.digits)})"
@@ -77,8 +78,7 @@ def said(summed, differences=()):
         if apart:
             told.append(f"{spec.label} of {', '.join(apart)}")
     if len(summed) == 1:
-        move = f"Another seed and another draw move {'; '.join(told)}."
-        return move if told else "One run, which says nothing of luck."
+        return f"{'; '.join(told)}."
     shown = "; ".join(told) or "nothing"
     return f"Shown to differ from “{first}”: {shown}."
 

@@ -76,14 +76,14 @@ def draw(content):
     """Each run as a dot, each setting's mean as a dash, a panel for each main score."""
     rows = ordered(content)
     keys = [key for key in settings.MAIN if all(key in found for found in rows.values())]
-    size = (figures.WIDTH, 0.9 + 0.35 * len(rows))
+    size = (figures.WIDTH, 0.8 + 0.26 * len(rows))
     figure = figures.Figure(size, dpi=200, layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
         for row, found in enumerate(rows.values()):
             values = found[key]["values"]
             axes.plot(values, [row] * len(values), "o", color=figures.BLUE, ms=4, alpha=0.6)
-            axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=16, mew=2)
+            axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=13, mew=2)
         means = [found[key]["mean"] for found in rows.values()]
         if key.startswith("fid") and max(means) > 5 * min(means):
             axes.set_xscale("log")
