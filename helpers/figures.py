@@ -377,9 +377,9 @@ def _settings(layer):
     return ", ".join(str(value[0]) for value in (layer.kernel_size, layer.stride, layer.padding))
 
 
-def snapshot(record):
-    """The images of a DCGAN's fixed noise vectors after an epoch, in two rows."""
-    return image_grid(record.images.numpy().reshape(2, -1, 28, 28), cell=0.46)
+def snapshot(images):
+    """The images (16, 28, 28) of a DCGAN's fixed noise vectors after an epoch, in two rows."""
+    return image_grid(images.numpy().reshape(2, -1, 28, 28), cell=0.46)
 
 
 def film(history, epochs, rows=6):

@@ -47,9 +47,9 @@ def draw(folder):
         if epoch not in grown:
             raise ValueError(f"{folder}: no weights of the DCGAN after {epoch} epochs")
         sixteen = gan.generate(grown[epoch].net, gan.fixed_noise(last.config))
-        drawn[number] = figures.image_grid(sixteen.numpy().reshape(2, 8, 28, 28))
+        drawn[number] = figures.snapshot(sixteen)
     grid = cgan.generate_grid(digits.net, training.rng(digits.config.seed, "fixed noise"))
-    drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.5)
+    drawn[6] = figures.image_grid(grid.numpy(), row_labels=digits.classes, cell=0.42)
     return {number: _png(figure) for number, figure in drawn.items()}
 
 

@@ -169,4 +169,4 @@ def test_a_film_has_a_column_for_each_epoch_that_there_is():
     figure = figures.film(history, {1, 4, 3, 10})
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "3", "4"]
     assert figure.axes[0].images[0].get_array()[5, 2 * (28 + figures.GAP)] == 3
-    assert figures.snapshot(history[2]).axes[0].images[0].get_array()[0, 0] == 2
+    assert figures.snapshot(history[2].images).axes[0].images[0].get_array()[0, 0] == 2

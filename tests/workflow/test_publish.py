@@ -109,6 +109,15 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
     path.unlink()  # an epoch is missing
     with pytest.raises(FileNotFoundError, match=f"^{path}: not there"):
         redraw.main([str(tmp_path / "out")])
+    listed = path.with_name("SHA256SUMS")
+    lines = listed.read_text().splitlines(keepends=True)
+    for lost, says in ((path.name, "after 22 epochs"), ("01_vae_3.safe", "01_vae: 0 files")):
+        listed.write_text("".join(line for line in lines if lost not in line))
+        with pytest.raises(ValueError, match=says):
+            redraw.main([str(tmp_path / "out")])
+    pngs = [redraw._png(figures.image_grid(np.zeros((1, n, 28, 28), np.uint8))) for n in (1, 2)]
+    with pytest.raises(ValueError, match="^pictures of "):
+        redraw.difference(*pngs)
 
 
 SMALL = {
@@ -138,7 +147,7 @@ def trained(name, folder):
         shown = images[:16] if name == "01_vae" else history[-1].images.flatten(0, -3)[:16]
         if name == "02_gan":
             shown = history[run.config.snapshot_epochs[number - 3] - 1].images
-        grid = figures.image_grid(shown.numpy().reshape(2, 8, 28, 28))
+        grid = figures.snapshot(shown)
         run.figure(f"figure-{number}", grid, "", "")
     scores = json.loads((runs.paths.ROOT / "report" / "scores.json").read_text("utf-8"))
     (run.folder / "scores.json").write_text(json.dumps(scores[name]))

@@ -302,6 +302,14 @@ def shows(content, mime="image/png"):
     return lambda nb: nb.cells[5].outputs[0].data.update({mime: content})
 
 
+def without_code(nb):
+    """A listing whose text is gone."""
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("report", {}).get("kind") == "source":
+                output.data.pop("text/plain")
+
+
 REFUSALS = [  # notebook, change to it (or other bytes), in the first line of the answer
     ("02_gan", "{ no", "02_gan.ipynb: not a notebook: Expecting property name"),
     ("02_gan", '{"cells": [NaN]}', "02_gan.ipynb: not a notebook: NaN is no number"),
@@ -315,6 +323,8 @@ REFUSALS = [  # notebook, change to it (or other bytes), in the first line of th
     ("01_vae", shows(fixture.png(8, 8)), "figure figure-1 is not the one that was drawn: sha256"),
     ("01_vae", shows(b"Hello!"), "01_vae.ipynb: cell 6: no whole picture: 6 bytes of image/png"),
     ("01_vae", shows("<svg", "image/svg+xml"), "cell 6: no whole picture: 4 bytes of image/svg"),
+    ("01_vae", shows('<svg viewBox="0 0 0 5"/>', "image/svg+xml"), "cell 6: no whole picture: 24"),
+    ("01_vae", without_code, "a display without text/plain"),
     ("01_vae", says(5, alt=" "), "01_vae.ipynb: cell 6: figure figure-1 alt: ' ' does not match"),
     ("01_vae", says(6, label="Layers\n"), "01_vae.ipynb: cell 7: table Layers\n label: 'Layers"),
     ("01_vae", lambda nb: nb.cells[5].outputs[0].metadata.pop("report"), "without label"),
