@@ -205,6 +205,17 @@ def test_a_whole_run_is_published_and_restored_without_training(finished, tmp_pa
             assert redraw.difference(png, drawn)[0] < redraw.MEAN
 
     monkeypatch.setattr(paths, "ROOT", tmp_path)  # for build/published
+    path = folder / "01_vae_2.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(ValueError, match=f"^{path}: not the bytes that SHA256SUMS lists"):
+        restore.main(["01_vae"])
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        other = runs.data.load()._replace(verified=False)
+        patch.setattr(runs.data, "load", lambda *words, **options: other)
+        with pytest.raises(ValueError, match="^here: not the real MNIST"):
+            restore.main(["01_vae"])
     for name, (history, parts) in made.items():
         restore.main([name])
         own = params.defaults(name) | SMALL[name]
