@@ -63,7 +63,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=smoke | draft | paper    how long to train; draft unless given"
-	@echo "  PROFILE=published                the published networks, without training"
+	@echo "  PROFILE=published                the published networks; trains the comparison's VAE alone"
 	@echo "  RUNFLAGS='-p epochs 50'          other parameters for every notebook"
 	@echo "  DATA_DIR=folder                  where data is looked for; data/ unless given"
 	@echo "  AUTHOR= TITLE= DATE=             for the title page"
@@ -204,7 +204,7 @@ lab: $(ENV) | $(CHECK)  ## JupyterLab with copies of the notebooks, in build/lab
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LABFLAGS)
 
 strip: $(ENV) | $(CHECK)  ## remove what JupyterLab wrote into notebooks/: outputs, counts, kernel
-	@$(PY) -m workflow.notebooks strip $(NAMES:%=notebooks/%.ipynb) $(wildcard notebooks/explore.ipynb notebooks/comparison.ipynb)
+	@$(PY) -m workflow.notebooks strip $(NAMES:%=notebooks/%.ipynb) $(wildcard $(patsubst %,notebooks/%.ipynb,explore comparison sweep))
 
 bench: $(ENV) | $(CHECK)  ## the table of speeds
 	@$(PY) -m workflow.bench

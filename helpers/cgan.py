@@ -124,7 +124,7 @@ def train_d_step(generator, discriminator, opt_d, real, labels, z, fake_labels):
 
 
 def train_g_step(generator, discriminator, opt_g, z, fake_labels):
-    """One non-saturating generator step: maximize log D(G(z|y)|y); returns (2,)."""
+    """One non-saturating generator step: maximize ln D(G(z|y)|y); returns (2,)."""
     loss_g = F.softplus(-discriminator(generator(z, fake_labels), fake_labels)).mean()
     gradients = torch.autograd.grad(loss_g, list(generator.parameters()))
     adam_step(opt_g, gradients)

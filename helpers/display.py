@@ -42,10 +42,11 @@ class Display:
         write_atomically(self.folder / f"{name}.{kind}", content)
         digest = self.figures[label] = hashlib.sha256(content).hexdigest()
         caption += self.note
-        title = f"Figure {numbered[1]}" if numbered else "Figure"
+        title = f"Figure {numbered[1]}" if numbered else f"Figure “{label}”"
         report = {"kind": "figure", "label": label, "caption": caption, "alt": alt}
         report |= {"sha256": digest, "width": figure.get_figwidth()}
         shown = {"alt": alt, "width": round(figure.get_figwidth() * 96)}
+        shown["needs_background"] = "light"  # in JupyterLab's dark theme
         text = f"{title}. {caption} [sha256 {digest[:12]}]"
         beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
         show(prose(f'<a id="{label}"></a>'), beside)
@@ -62,7 +63,7 @@ class Display:
         report = {"kind": "table", "label": self._new(label), "caption": caption}
         report |= {"columns": list(columns), "rows": [list(row) for row in rows]}
         frame = pd.DataFrame(rows, columns=columns)
-        plain = f"Table. {caption}\n{frame.to_string(index=False)}"
+        plain = f"Table “{label}”. {caption}\n{frame.to_string(index=False)}"
         show({"text/html": _table(label, caption, columns, rows), "text/plain": plain}, report)
 
     def say(self, markdown):
@@ -111,9 +112,8 @@ def _table(label, caption, columns, rows):
         return f"<tr>{''.join(marked)}</tr>"
 
     body = "\n".join(line("td", row) for row in rows)
-    head = (
-        f'<caption id="{label}" style="text-align: left">Table. {html.escape(caption)}</caption>'
-    )
+    title = f"Table “{label}”. {html.escape(caption)}"
+    head = f'<caption id="{label}" style="text-align: left">{title}</caption>'
     return (
         f"<table>\n{head}\n<thead>{line('th', columns)}</thead>\n<tbody>\n{body}\n</tbody></table>"
     )

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator  # noqa: E402
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe & Ito 2008
-GRAY = "#757575"  # can be read on white and on black
+GRAY = "#666666"  # can be read on white, on light gray and on nearly black
 WIDTH = 6.2  # of the report's text: a chart is printed in its own size
 TALLEST = 8.0  # rows of images that leave room for a caption
 GAP = 2  # pixels between images

@@ -121,10 +121,10 @@ def train_step(generator, discriminator, opt_g, opt_d, real, z, smoothing=0.0):
     both losses, mean D(x) and D(G(z)), and the norms of both gradients.
 
     Goodfellow et al. 2014 (arXiv:1406.2661), algorithm 1 with one discriminator step and the
-    non-saturating generator loss; softplus(-a) = -log sigmoid(a). smoothing: D is asked to call
+    non-saturating generator loss; softplus(-a) = -ln sigmoid(a). smoothing: D is asked to call
     real images real with probability 1 - smoothing (Salimans et al. 2016, arXiv:1606.03498, 3.4).
     """
-    # (1) D: maximize log D(x) + log(1 - D(G(z)))
+    # (1) D: maximize ln D(x) + ln(1 - D(G(z)))
     fake = generator(z)
     on_real, on_fake = discriminator(real), discriminator(fake.detach())
     loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
@@ -133,7 +133,7 @@ def train_step(generator, discriminator, opt_g, opt_d, real, z, smoothing=0.0):
     grad_d = torch.autograd.grad(loss_d, list(discriminator.parameters()))
     adam_step(opt_d, grad_d)
 
-    # (2) G: maximize log D(G(z))
+    # (2) G: maximize ln D(G(z))
     loss_g = F.softplus(-discriminator(fake)).mean()
     grad_g = torch.autograd.grad(loss_g, list(generator.parameters()))  # D's are not wanted here
     adam_step(opt_g, grad_g)

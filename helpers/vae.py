@@ -78,7 +78,7 @@ def elbo_terms(model, x, noise):
     """The two terms of the negative evidence lower bound, each (N,), in nats per image.
 
     x: (N, 784) in [0, 1].  noise: (N, latent_dim) ~ N(0, I).
-    recon: squared error summed over pixels, which is -log p(x|z) up to a constant for
+    recon: squared error summed over pixels, which is -ln p(x|z) up to a constant for
     p(x|z) = N(x_hat, I/2).  kl: KL(q(z|x) || N(0, I)), summed over latents.
     Kingma & Welling 2014, eq. 10 and appendix B.
     """

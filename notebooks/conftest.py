@@ -2,7 +2,8 @@
 
 The parameters of profiles/smoke are added to each `parameters` cell, and the built-in stand-in is
 the data. NOTEBOOK_PROFILE=draft or paper takes another profile, and real data where there is some.
-The comparison opens the runs that the notebooks before it have left.
+The comparison opens the runs that the notebooks before it have left, the page of sweeps the published
+tables.
 """
 
 import os
@@ -24,6 +25,8 @@ def pytest_collection_modifyitems(items):
         values = {"out_dir": f"{RUNS}/{name}"}
         if name == "comparison":
             values |= {"gan": f"{RUNS}/02_gan", "cgan": f"{RUNS}/03_cgan"}
+        elif name == "sweep":
+            values |= {"where": "report/sweeps"}
         elif file.exists():
             values |= {"source": "sample"} if PROFILE == "smoke" else {}
             values |= yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from helpers.files import write_atomically
 from helpers.paths import ROOT, from_here
 from workflow.program import program
 
+CONTENTS = (ROOT / "workflow/report/templates/contents.js").read_text(encoding="utf-8")
 AFTER = {"01_vae": "figure-2", "02_gan": "figure-5", "03_cgan": "figure-6"}
 
 
@@ -45,7 +46,7 @@ def embed(page, manifests, notice):
         notice(f"no live figures for {', '.join(lacking)}: not the weights that the run has left")
     if page == plain:
         return page
-    text, digest = explorer.script()
+    text, digest = explorer.script(CONTENTS)
     for at, more in (  # the first of each is the template's own
         ("default-src 'none';", f" script-src {digest};"),
         ("<style>", explorer.STYLE),

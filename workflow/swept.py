@@ -103,10 +103,8 @@ def pictures(content, folder, count=10):
     folder: of the sweep, with its runs. A VAE's are reconstructions of test images, which stand
     in the first row; a GAN's are drawn from the same noise, with the labels in turn if it has any.
     """
-    first, rows = {}, {}
-    for run in content["runs"]:
-        first.setdefault(run["setting"], folder / run["run"])
-    for name, at in first.items():
+    rows = {}
+    for name, at in _first(content, folder).items():
         given = _manifest(at)["parameters"]
         net = weights.load(at / f"weights_{given['epochs']}.safetensors").net
         if isinstance(net, vae.VAE):
@@ -121,11 +119,17 @@ def pictures(content, folder, count=10):
     return list(rows), torch.stack(list(rows.values())).numpy()
 
 
+def _first(content, folder):
+    """{setting: the folder of its first run}."""
+    runs = reversed(content["runs"])
+    found = {run["setting"]: folder / run["run"] for run in runs}
+    return {name: found[name] for name in ordered(content)}
+
+
 def likelihoods(content, folder):
     """(columns, rows): what a test image costs the first VAE of each setting, and PCA."""
-    keys, first, rows = ("recon", "kl", "recon_mean", "neg_elbo_best"), {}, []
-    for run in content["runs"]:
-        first.setdefault(run["setting"], compare.load(folder / run["run"])["scores"])
+    keys, rows = ("recon", "kl", "recon_mean", "neg_elbo_best"), []
+    first = {name: compare.load(at)["scores"] for name, at in _first(content, folder).items()}
     for name, scores in first.items():
         rows.append((name, *(tables.number(scores[key]["value"], 2) for key in keys)))
     linear = next(iter(first.values()))

@@ -122,9 +122,12 @@ def aside(path, source):
     )
 
 
-def script():
-    """(text, what a policy calls it) of the only <script type="module"> of a page."""
-    text = "\n" + SCRIPT
+def script(more=""):
+    """(text, what a policy calls it) of the only <script type="module"> of a page.
+
+    more: what that script does beside the figures.
+    """
+    text = "\n" + SCRIPT + more
     if "</script" in text or "<!--" in text:
         raise ValueError("explorer.js: cannot stand inside a script element")
     return text, hashed(text)

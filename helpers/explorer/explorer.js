@@ -182,11 +182,11 @@ function latents(el, { t }, noise, share) {
   const most = Math.max(...kl) || 1, order = [...kl.keys()].sort((i, j) => kl[j] - kl[i]).slice(0, 32), off = (i) => kl[i] < most / 20;
   let x, q, z, pen, drawn = 0; // left image; what the encoder says of it, unless it is a mixture; code shown
   const left = picture("left image"), right = picture("decoded code"), text = make("span"), note = make("output");
-  const scales = order.map((i, n) => slider(`number ${n + 1} of the code${off(i) ? ", switched off" : ""}`,
+  const scales = order.map((i) => slider(`latent ${i + 1}${off(i) ? ", switched off" : ""}`,
     [-3, 3, 0.05], 0, (v) => { z = z.with(i, v); update(); }));
   const update = inTurn(1, () => {
     const decoded = net.decode(z), at = (v) => `${Math.min(100, Math.max(0, (v + 3) / 0.06))}%`;
-    paint(left, x ?? blank), paint(right, decoded), share(z);
+    paint(left, x ?? blank), paint(right, decoded), share(z), (noisy.disabled = !q);
     order.forEach((i, n) => {
       scales[n].value = z[i];
       for (const s of [-2, 0, 2]) scales[n].style.setProperty(`--s${s}`, q ? at(q.mu[i] + s * q.sigma[i]) : "0%");
@@ -199,6 +199,7 @@ function latents(el, { t }, noise, share) {
   const set = (what, ...found) => { [x, q, z] = found, text.textContent = what; update(); };
   const encode = (what, image) => { const code = net.encode(image); set(what, image, code, Array.from(code.mu)); };
   const prior = () => set("no image", null, null, noise[drawn++] ?? noise[0].map(normal));
+  const noisy = button("add noise: μ + σε", () => set(text.textContent, x, q, Array.from(q.mu, (m, i) => m + q.sigma[i] * normal())));
   const way = slider("how far from A to B", [0, 1, 0.01], 0, slide);
   function slide() {
     const [a, b] = ends.map((k) => codes[k]), s = +way.value;
@@ -218,11 +219,11 @@ function latents(el, { t }, noise, share) {
       make("fieldset", { className: "codes", style: `--rows: ${Math.ceil(order.length / 2)}` },
         make("legend", {}, "code z, sorted by KL"),
         ...order.map((i, n) => make("label", { className: off(i) ? "off" : "", title: `KL of latent ${i + 1}: ${kl[i].toFixed(2)} nats on average` },
-          make("span", {}, n + 1), scales[n], make("i", { style: `--share: ${(100 * kl[i]) / most}%` })))),
+          make("span", {}, i + 1), scales[n], make("i", { style: `--share: ${(100 * kl[i]) / most}%` })))),
       named(right, "decoded code")),
     div("buttons",
       button("mean μ", () => (q ? set(text.textContent, x, q, Array.from(q.mu)) : x && slide())),
-      button("add noise: μ + σε", () => q && set(text.textContent, x, q, Array.from(q.mu, (m, i) => m + q.sigma[i] * normal()))),
+      noisy,
       button("draw from the prior", prior),
       button("turn the image upside down", () => encode("upside down", Float32Array.from(x ?? blank).reverse()))),
     note);

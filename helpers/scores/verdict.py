@@ -383,6 +383,17 @@ def expected(sweep, folder=ROOT / "report" / "sweeps"):
     return "\n".join(lines)
 
 
+def published(notebook, folder=ROOT / "report"):
+    """The main scores of the published run of a notebook, and how long it was."""
+    try:
+        result = json.loads((folder / "scores.json").read_text("utf-8"))[notebook]
+        known = json.loads((folder / "manifest.json").read_text("utf-8"))[notebook]
+    except (OSError, KeyError):
+        return ""
+    scores = _beside(result, "fid", "recall", "coverage")
+    return f"The published run, {known['parameters']['epochs']} epochs: {scores}."
+
+
 def _mean(spec, found):
     spread = "" if found["std"] is None else f" ± {number(found['std'], spec.digits)}"
     unit = "%" if spec.unit == "%" else ""

@@ -18,6 +18,7 @@ from nbconvert.filters import strip_ansi
 from PIL import Image
 
 TEXT_WIDTH, FIGURE_HEIGHT = 6.2, 4.7  # inches of a page that a figure may fill
+LOG = 12  # lines that are printed in full
 DEFAULTS = "Parameters and their defaults"  # the title of their cell
 SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
 
@@ -135,7 +136,10 @@ def _output(output, place):
     """The item that an output becomes, if any. ValueError: it must not reach a report."""
     printed = place | {"kind": "Code"}
     if output.output_type == "stream":
-        yield printed | {"language": output.name, "text": clean(output.text).rstrip("\n")}
+        lines = clean(output.text).rstrip("\n").split("\n")
+        if len(lines) > LOG:  # of a long one the beginning and the end; the notebook has it whole
+            lines = [*lines[:3], "⋮", *lines[-3:]]
+        yield printed | {"language": output.name, "text": "\n".join(lines)}
         return
     data, report = output.data, output.metadata.get("report")
     kind = _kind(report, data)

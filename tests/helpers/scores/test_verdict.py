@@ -289,3 +289,11 @@ def test_exercises_expect_what_a_sweep_found(tmp_path):
     assert [row[:4] for row in rows] == ["- b:", "- a:"]  # in the order of the sweep
     assert rows[0].endswith(" FID 2.12; label agreement 93.0% ± 0.5")
     assert "`other` found is not here" in verdict.expected("other", tmp_path)
+
+
+def test_the_published_run_is_told_with_its_epochs(tmp_path):
+    assert verdict.published("02_gan", tmp_path) == ""
+    (tmp_path / "scores.json").write_text(json.dumps({"02_gan": result(fid=1.5)}))
+    (tmp_path / "manifest.json").write_text('{"02_gan": {"parameters": {"epochs": 7}}}')
+    said = verdict.published("02_gan", tmp_path)
+    assert said.startswith("The published run, 7 epochs: FID 1.50 (real images 0.60), recall 0.9")
