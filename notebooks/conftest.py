@@ -2,8 +2,8 @@
 
 The parameters of profiles/smoke are added to each `parameters` cell, and the built-in stand-in is
 the data. NOTEBOOK_PROFILE=draft or paper takes another profile, and real data where there is some.
-The comparison opens the runs that the notebooks before it have left, the page of sweeps the published
-tables.
+The comparison opens the runs that the notebooks before it have left, the page of sweeps the
+published tables.
 """
 
 import os

@@ -190,6 +190,13 @@ def gone(process):
     return False
 
 
+def test_a_cell_that_was_left_out_is_named():
+    done = nbformat.v4.new_code_cell("a = 1", execution_count=1)
+    cells = [done, nbformat.v4.new_code_cell(" "), nbformat.v4.new_code_cell("b = 2\nc = 3")]
+    with pytest.raises(ValueError, match="^not run: 'b = 2'$"):
+        run.check_whole(nbformat.v4.new_notebook(cells=cells))
+
+
 @pytest.mark.fault(52)
 def test_a_full_disk_costs_nothing(toy, tmp_path):
     output = tmp_path / "out.ipynb"
