@@ -369,7 +369,7 @@ local function contents()
   local items = out:map(function(entry)
     local step = steps[level .. entry.level] or "</li>"
     level = entry.level
-    local label = entry.label ~= "" and '<span class="number">' .. entry.label .. "</span> " or ""
+    local label = entry.label ~= "" and '<span class="number">' .. entry.label .. " </span>" or ""
     return step .. '\n<li class="level-' .. level .. '"><a href="#' .. entry.id .. '">' .. label
       .. write { pandoc.Plain(entry.inlines) } .. "</a>"
   end)
