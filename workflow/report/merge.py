@@ -175,16 +175,16 @@ def _appendix(manifests, profile, meanings):
         ["Parameter", "Value", "Meaning"],
         [[*row, meanings.get(row[0], "")] for row in rows] or [["–"] * 3],
     )
-    made_with = [_made_with(m).items() for m in manifests]
-    same = [
-        f"{name} {value}"
-        for name, value in made_with[0]
-        if all((name, value) in m for m in made_with)
-    ]
+    made_with, known = [_made_with(m) for m in manifests], {}
+    for facts in made_with:
+        for what, value in facts.items():
+            known.setdefault(what, []).append(value)
+    same = [f"{what} {of[0]}" for what, of in known.items() if len(of) > 1 and len({*of}) == 1]
     same += [f"profile {code(profile)}"] if profile else []
     lines = [f"## Software, hardware and time\n\nIn all of it: {'; '.join(same) or 'nothing'}.\n"]
     for name, facts in zip(names, made_with, strict=True):
-        own = [f"{what} {value}" for what, value in facts if f"{what} {value}" not in same]
+        texts = [f"{what} {value}" for what, value in facts.items()]
+        own = [text for text in texts if text not in same]
         lines += [f"- **{name}**: {'; '.join(own)}"] if own else []
     yield text("\n".join(lines))
 
