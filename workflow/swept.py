@@ -47,10 +47,13 @@ def table(sweep):
 
 
 def described(name, content):
-    """What a sweep is, for a caption."""
-    given = [f"{key} = {params.shown(value)}" for key, value in content["given"].items()]
-    runs = f"{len(content['runs'])} run{'s' * (len(content['runs']) > 1)} of {content['notebook']}"
-    return f"Sweep “{name}”: {runs}{', ' * bool(given)}{', '.join(given)}."
+    """What a sweep is, and at which revision it was made, for a caption."""
+    count, notebook = len(content["runs"]), content["notebook"]
+    facts = [f"{count} run{'s' * (count > 1)} of {notebook}"]
+    facts += [f"{key} = {params.shown(value)}" for key, value in content["given"].items()]
+    revisions = {run["git"]["revision"] for run in content["made"] if run["git"]}
+    facts += [f"revision {' and '.join(sorted(revisions))}"] if revisions else []
+    return f"Sweep “{name}”: {', '.join(facts)}."
 
 
 def _manifest(folder):
@@ -141,7 +144,8 @@ def record(page, contents):
     """Write and display where the sweeps {name: content} of a notebook's page came from."""
     made = [run for content in contents.values() for run in content["made"]]
     seconds = round(sum(run["seconds"] for run in made), 1)
-    manifest = {key: made[0][key] for key in ("data", "versions", "device", "git")}
+    manifest = {key: made[0][key] for key in ("data", "versions", "device")}
+    manifest["git"] = runs.revision()
     if own := os.environ.get("DATA_DIR"):  # make hands it on to every run; nobody else has it
         where = manifest["data"]["where"].replace(own, "$DATA_DIR")
         manifest["data"] = manifest["data"] | {"where": where}
