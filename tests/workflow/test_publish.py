@@ -112,7 +112,8 @@ def test_replaced_weights_or_figures_are_named(tmp_path, monkeypatch, capsys):
     listed = path.with_name("SHA256SUMS")
     lines = listed.read_text().splitlines(keepends=True)
     for lost, says in ((path.name, "after 22 epochs"), ("01_vae_3.safe", "01_vae: 0 files")):
-        listed.write_text("".join(line for line in lines if lost not in line))
+        lines = [line for line in lines if lost not in line]
+        listed.write_text("".join(lines))
         with pytest.raises(ValueError, match=says):
             redraw.main([str(tmp_path / "out")])
     pngs = [redraw._png(figures.image_grid(np.zeros((1, n, 28, 28), np.uint8))) for n in (1, 2)]
