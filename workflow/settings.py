@@ -78,7 +78,8 @@ def said(summed, differences=()):
         if apart:
             told.append(f"{spec.label} of {', '.join(apart)}")
     if len(summed) == 1:
-        return f"{'; '.join(told)}."
+        text = "; ".join(told)
+        return f"{text[:1].upper()}{text[1:]}."
     shown = "; ".join(told) or "nothing"
     return f"Shown to differ from “{first}”: {shown}."
 
