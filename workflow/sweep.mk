@@ -25,6 +25,8 @@ endif
 .PHONY: sweep test-sweep test-cluster
 sweep: $(ENV) $(ENGINE)/.ok | $(CHECK)  ## many runs: make sweep SWEEP=sweeps/vae-seeds.yaml [EXECUTOR=slurm]
 	@test -n '$(SWEEP)' || { echo "SWEEP: name one of" sweeps/*.yaml >&2; exit 2; }
+	@test '$(EXECUTOR)' != kubernetes || command -v rsync >/dev/null || \
+	  { echo "EXECUTOR=kubernetes: needs rsync (Debian: apt install rsync)" >&2; exit 2; }
 	@python=$$(command -v '$(PY)'); "$$python" -m workflow.sweep follow '$(SWEEP)' --out '$(SWEEPS_OUT)' --data-dir='$(DATA_DIR)' -- \
 	  env PATH="$(CURDIR)/$(ENGINE):$$PATH" snakemake -s workflow/Snakefile \
 	  --workflow-profile 'workflow/$(EXECUTOR)' --config sweep='$(SWEEP)' python="$$python" \

@@ -138,6 +138,7 @@ def kubernetes(tmp_path, monkeypatch):
     server.wait()
 
 
+@pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync, with which Snakemake copies")
 def test_kubernetes_run_killed_and_retried(out, reference, kubernetes):
     flags = f"--default-storage-prefix {ROOT} --directory {ROOT} --jobs 2"
     flags += f" --kubernetes-persistent-volumes sweeps:{ROOT} --seconds-between-status-checks 1"
