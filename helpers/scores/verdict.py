@@ -313,8 +313,8 @@ def rest(kept):
         text += f"More than twice that is the change from epoch {', from '.join(large)}. "
     rested = abs(steps[-1][2]) <= 2 * spread
     way = "fell" if steps[-1][2] < 0 else "rose"
-    text += "As a whole the images came to rest" if rested else "As a whole they did not come to "
-    text += "." if rested else f"rest: the FID still {way} at the end."
+    text += "As a whole the images "
+    text += "came to rest." if rested else f"did not come to rest: the FID still {way} at the end."
     (*_, earlier, latest), moved = rows, rows[-1]["moved"]
     if moved is not None:
         text += f" Of the {latest['fixed']} images of the fixed noise {moved} show another class "
