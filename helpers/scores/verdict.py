@@ -150,7 +150,7 @@ def vae_likelihood(result):
     for key in ("loss", "recon_mean", "neg_elbo_best"):
         if None not in (value[key], linear[key]):  # a linear model of few images has no density
             winner = "the VAE" if value[key] < linear[key] else "the linear model"
-            by = f"{SPECS[key].label} by {abs(value[key] - linear[key]):.2f}"
+            by = f"“{SPECS[key].label}” by {abs(value[key] - linear[key]):.2f}"
             wins.setdefault(winner, []).append(by)
     won = "; ".join(f"{winner} is better in {', '.join(of)}" for winner, of in wins.items())
     text = (
