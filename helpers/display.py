@@ -46,14 +46,14 @@ class Display:
         report = {"kind": "figure", "label": label, "caption": caption, "alt": alt}
         report |= {"sha256": digest, "width": figure.get_figwidth()}
         shown = {"alt": alt, "width": round(figure.get_figwidth() * 96)}
-        shown["needs_background"] = "light"  # in JupyterLab's dark theme
         text = f"{title}. {caption} [sha256 {digest[:12]}]"
         beside = {"kind": "caption", "label": label}  # for JupyterLab; the report prints its own
         show(prose(f'<a id="{label}"></a>'), beside)
         pictures = {"image/png": content}
         if kind == "svg":  # JupyterLab shows it in trusted notebooks only, else the other
             pictures = {"image/svg+xml": content.decode(), "image/png": _drawn(figure, "png")}
-        show(pictures | {"text/plain": text}, report, dict.fromkeys(pictures, shown))
+        around = {"needs_background": "light"}  # in JupyterLab's dark theme
+        show(pictures | {"text/plain": text}, report, around | dict.fromkeys(pictures, shown))
         show(prose(f"**{title}.** {caption}"), beside)
 
     def table(self, label, content, caption):
