@@ -121,9 +121,9 @@ def test_stopped_in_every_way_one_after_the_other_it_ends_the_same(usual, words,
 
 
 SMALL = {
-    "01_vae": "-p hidden_dim 16",
-    "02_gan": "-p base_channels 4 -p epochs 6",
-    "03_cgan": "-p hidden_dims [32,64] -p epochs 6",
+    "01_vae": {"hidden_dim": 16},
+    "02_gan": {"base_channels": 4, "epochs": 6},
+    "03_cgan": {"hidden_dims": "[32,64]", "epochs": 6},
 }
 
 
@@ -131,7 +131,8 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_stopped_at_any_moment_again_and_again_it_ends_the_same(name, words, tmp_path):
     """As many runs as fit into $SOAK minutes for each notebook, each stopped until it is done."""
-    words, moments = [*words, *SMALL[name].split()], random.Random(0)
+    own = dict(zip(words[1::3], words[2::3], strict=True)) | SMALL[name]
+    words, moments = [word for pair in own.items() for word in ("-p", *pair)], random.Random(0)
     began, stops = time.monotonic(), 0
     end(begin_run(name, tmp_path / "usual", *words))
     seconds = time.monotonic() - began
