@@ -390,6 +390,14 @@ def film(history, epochs, rows=6):
     return image_grid(strip, column_labels=[str(epoch) for epoch in epochs], cell=cell)
 
 
+def logarithmic(axis):
+    """Make an axis of a chart logarithmic, with ticks at 1, 2, 5, 10, 20 and so on."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
 def dynamics(history, kept, result, marks=()):
     """D(x) and D(G(z)) over the epochs and, below, the FID of the generators that were kept.
 
@@ -409,10 +417,7 @@ def dynamics(history, kept, result, marks=()):
     below.errorbar(points["epoch"], points["fid"], bars, color=GREEN, lw=1.2, marker="o", ms=3.5,
         capsize=3)  # fmt: skip
     below.axhline(floor, color=GRAY, lw=0.9, ls=(0, (1, 2)))
-    below.set_yscale("log")
-    below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    below.yaxis.set_major_formatter("{x:g}")
-    below.yaxis.set_minor_locator(NullLocator())
+    logarithmic(below.yaxis)
     marks = [epoch for epoch in marks if epoch <= epochs[-1]]
     for axes in (above, below):
         for epoch in marks:

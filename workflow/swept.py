@@ -9,7 +9,6 @@ import textwrap
 
 import pandas as pd
 import torch
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from helpers import data, figures, params, runs, vae, weights
 from helpers.files import write_atomically, write_json
@@ -89,10 +88,7 @@ def draw(content):
             axes.plot([found[key]["mean"]], [row], "|", color=figures.ORANGE, ms=13, mew=2)
         means = [found[key]["mean"] for found in rows.values()]
         if key.startswith("fid") and max(means) > 5 * min(means):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            figures.logarithmic(axes.xaxis)
         label = f"{tables.SPECS[key].label} {tables.SPECS[key].better}"
         figures.finish(axes, textwrap.fill(label, 18), "")
     panels[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
